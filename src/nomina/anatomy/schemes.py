@@ -1,0 +1,253 @@
+"""Label schemes: which number means which structure in the label maps of each data set."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer
+
+from nomina.anatomy.structures import nearest, vocabulary
+from nomina.config import config, load_config
+from nomina.errors import ConfigError, SchemeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.read import read_label_array
+from nomina.imaging.volume import LabelMap
+
+MAX_LABEL = 65535
+"""Largest label value: label maps are stored in at most 16 bits."""
+
+_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".zip")
+
+
+@config
+class LabelScheme:
+    """What the numbers of a label map mean.
+
+    Raises:
+        SchemeError: A value is not in 1 … 65535 or has two meanings, a name is given to two values or is not
+            in the vocabulary.
+    """
+
+    name: str
+    """Name by which it is asked for, e.g. "spider"."""
+    version: str
+    """Version of this table; it changes when a value does."""
+    source: str
+    """Where the meanings are documented."""
+    labels: Mapping[int, str]
+    """Structure name of each value."""
+    partial: Mapping[int, str] = field(default_factory=dict)
+    """Structure name of each value that marks a structure as only partly visible; ignored in scores."""
+    unnamed: frozenset[int] = frozenset()
+    """Values that are allowed and have no name in a standard body; ignored in scores."""
+    counts_from_bottom: bool = False
+    """True where values are ranks from the lowest vertebra, so that "L5" means the lowest lumbar one."""
+    notes: tuple[str, ...] = ()
+    """What a user must know, one sentence each."""
+
+    def __post_init__(self) -> None:
+        values = [*self.labels, *self.partial, *self.unnamed]
+        wrong = sorted(value for value in values if not 1 <= value <= MAX_LABEL)
+        if wrong:
+            raise SchemeError(f"scheme {self.name!r}: values must lie in 1 … {MAX_LABEL}, got {wrong}")
+        _refuse_twice(values, f"scheme {self.name!r}: two meanings for value")
+        for names in (list(self.labels.values()), list(self.partial.values())):
+            _refuse_twice(names, f"scheme {self.name!r}: two values for")
+            for name in names:
+                if name not in vocabulary():
+                    near = ", ".join(map(repr, nearest(name, vocabulary())))
+                    raise SchemeError(f"scheme {self.name!r} names {name!r}; nearest structures: {near}")
+
+    @property
+    def ignored(self) -> frozenset[int]:
+        """Values that are neither background nor a structure to be scored."""
+        return frozenset(self.partial) | self.unnamed
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A label map in another scheme, and what that scheme could not say."""
+
+    label_map: LabelMap
+    lost: tuple[str, ...]
+    """One sentence per value that the target cannot express; its voxels became background."""
+    notes: tuple[str, ...] = ()
+    """What changes its meaning although no voxel is lost, one sentence each."""
+
+
+def scheme_names() -> tuple[str, ...]:
+    """Names of the schemes that come with nomina, sorted."""
+    return tuple(
+        sorted(item.name.removesuffix(".yaml") for item in _folder().iterdir() if item.name.endswith(".yaml"))
+    )
+
+
+def load_scheme(name_or_path: str | Path) -> LabelScheme:
+    """A scheme by its name, or from a YAML file of the same form as those in `scheme_files/`.
+
+    Raises:
+        SchemeError: There is no such scheme, or the file does not describe one.
+    """
+    if name_or_path in scheme_names():
+        return _read_scheme(str(_folder() / f"{name_or_path}.yaml"))
+    if Path(name_or_path).suffix.lower() not in (".yaml", ".yml"):
+        raise SchemeError(
+            f"no label scheme is called {str(name_or_path)!r}; known: {', '.join(scheme_names())}, "
+            f"or give a .yaml file that describes one"
+        )
+    return _read_scheme.__wrapped__(str(name_or_path))
+
+
+def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None) -> LabelMap:
+    """Read a label map and name its values.
+
+    Args:
+        path: NIfTI, MetaImage or NRRD file.
+        scheme: What the values mean: a scheme, its name or its YAML file. None reads the JSON file that nomina
+            writes beside its label maps (see `sidecar_path`).
+
+    Returns:
+        Values as unsigned integers of 8 or 16 bits, in the file's own axis order.
+
+    Raises:
+        VolumeError: The file cannot be read or holds fractions.
+        SchemeError: The scheme is not known, or the file holds a value that it does not have.
+    """
+    array, grid = read_label_array(path)
+    if scheme is None:
+        name, names, ignored = _read_sidecar(Path(path))
+    else:
+        known = scheme if isinstance(scheme, LabelScheme) else load_scheme(scheme)
+        name, names, ignored = known.name, known.labels, known.ignored
+    try:
+        return _label_map(array, grid, names, name, ignored)
+    except SchemeError as error:
+        raise SchemeError(f"{path}: {error}") from error
+
+
+def sidecar_path(path: Path | str) -> Path:
+    """The JSON file that describes a label map: beside it, of the same name but for the suffix."""
+    path = Path(path)
+    suffix = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
+    return path.with_name(path.name[: len(path.name) - len(suffix)] + ".json")
+
+
+def convert(label_map: LabelMap, target: LabelScheme) -> Conversion:
+    """The same structures under the numbers of another scheme.
+
+    Args:
+        label_map: Its `scheme` tells which structures its ignored values show; without a known scheme those
+            values are lost.
+        target: Scheme to convert to.
+
+    Raises:
+        SchemeError: `target` counts from the bottom and the label map has T13 or L6, which move every number.
+    """
+    source = load_scheme(label_map.scheme) if label_map.scheme in scheme_names() else None
+    partial = source.partial if source else {}
+    new_value = {name: value for value, name in target.labels.items()}
+    new_partial = {name: value for value, name in target.partial.items()}
+    result = np.zeros(label_map.array.shape, dtype=_smallest(max([*target.labels, *target.ignored])))
+    lost: list[str] = []
+    present = sorted({int(value) for value in np.unique(label_map.array)} - {0})
+    if target.counts_from_bottom:
+        _refuse_transitional([label_map.names.get(v) or partial.get(v, "") for v in present], target)
+    for value in present:
+        if value in label_map.names:
+            name, new, what = label_map.names[value], new_value.get(label_map.names[value]), ""
+        else:
+            name = partial.get(value, "a structure without a name")
+            new, what = new_partial.get(name), "only partly visible, " if value in partial else ""
+        if new is None:
+            lost.append(f"{name} ({what}label {value}) has no value in {target.name}; it becomes background")
+        else:
+            result[label_map.array == value] = new
+    converted = LabelMap(
+        result, label_map.grid, names=target.labels, scheme=target.name, ignored=target.ignored
+    )
+    return Conversion(converted, tuple(lost), _change_of_meaning(source, target))
+
+
+def _refuse_transitional(names: list[str], target: LabelScheme) -> None:
+    extra = [name for name in names if "T13" in name or "L6" in name]
+    if extra:
+        raise SchemeError(
+            f"{', '.join(extra)} cannot be written as {target.name}, which counts vertebrae from the bottom: "
+            f"one more would give every vertebra above it another number; keep the names of this label map"
+        )
+
+
+def _change_of_meaning(source: LabelScheme | None, target: LabelScheme) -> tuple[str, ...]:
+    if source is None or not source.counts_from_bottom or target.counts_from_bottom:
+        return ()
+    return (
+        f"{source.name} counts vertebrae from the bottom, {target.name} names levels: 'L5 vertebra' is "
+        f"the lowest lumbar vertebra of the file, also where the patient has four or six",
+    )
+
+
+def _label_map(
+    array: Integer[np.ndarray, "i j k"],
+    grid: Grid,
+    names: Mapping[int, str],
+    scheme: str | None,
+    ignored: frozenset[int],
+) -> LabelMap:
+    if array.min() >= 0 and array.max() <= MAX_LABEL:
+        array = array.astype(_smallest(int(array.max())), copy=False)
+    return LabelMap(array, grid, names=names, scheme=scheme, ignored=ignored)
+
+
+def _smallest(value: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if value <= np.iinfo(np.uint8).max else np.uint16
+
+
+def _folder() -> Any:
+    return files("nomina.anatomy") / "scheme_files"
+
+
+@cache
+def _read_scheme(path: str) -> LabelScheme:
+    try:
+        return load_config(LabelScheme, path)
+    except ConfigError as error:
+        raise SchemeError(str(error)) from error
+
+
+def _read_sidecar(path: Path) -> tuple[str | None, dict[int, str], frozenset[int]]:
+    """Scheme name, names by value and ignored values, as the JSON file beside a label map gives them."""
+    sidecar = sidecar_path(path)
+    if not sidecar.is_file():
+        raise SchemeError(
+            f"{path} does not say what its values mean and there is no {sidecar.name} beside it; "
+            f"name its label scheme: {', '.join(scheme_names())}"
+        )
+    try:
+        data = json.loads(sidecar.read_text(encoding="utf-8"))
+        entries = [(entry["label"], entry["name"]) for entry in data["structures"]]
+        scheme = data.get("scheme")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SchemeError(
+            f"{sidecar} does not describe a label map: expected a list 'structures' of entries with 'label' "
+            f"and 'name'; name the label scheme of {path.name}: {', '.join(scheme_names())}"
+        ) from error
+    for value, name in entries:
+        if type(value) is not int or not 1 <= value <= MAX_LABEL or not isinstance(name, str):
+            raise SchemeError(
+                f"{sidecar}: {value!r} → {name!r} is not a label in 1 … {MAX_LABEL} with a name"
+            )
+    _refuse_twice([value for value, _ in entries], f"{sidecar}: two meanings for value")
+    _refuse_twice([name for _, name in entries], f"{sidecar}: two values for")
+    ignored = load_scheme(scheme).ignored if scheme in scheme_names() else frozenset()
+    return scheme, dict(entries), ignored - {value for value, _ in entries}
+
+
+def _refuse_twice(items: list[Any], what: str) -> None:
+    twice = sorted({item for item in items if items.count(item) > 1})
+    if twice:
+        raise SchemeError(f"{what} {', '.join(map(str, twice))}")

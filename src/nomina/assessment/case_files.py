@@ -1,0 +1,123 @@
+"""Which predicted file belongs to which reference file, and how both are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nomina.anatomy.schemes import read_label_map, sidecar_path
+from nomina.assessment.statistics import patient_of
+from nomina.errors import CaseError
+from nomina.imaging.volume import LabelMap
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
+"""Files that are looked at in a folder; two files belong together when their names agree up to these."""
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """A reference file and the prediction for it."""
+
+    case: str
+    """File name without its suffix."""
+    reference: Path
+    prediction: Path | None
+    """None when there is no prediction of that name."""
+
+    def read(self, *, scheme: str, prediction_scheme: str | None) -> tuple[LabelMap, LabelMap]:
+        """Prediction and reference as label maps.
+
+        Args:
+            scheme: Label scheme of the reference.
+            prediction_scheme: Label scheme of the prediction; None: what the JSON file beside it says, or the
+                reference's scheme when there is none.
+
+        Raises:
+            CaseError: There is no prediction.
+            VolumeError: A file cannot be read.
+            SchemeError: A file does not follow its scheme.
+        """
+        if self.prediction is None:
+            raise CaseError(f"case {self.case} has no prediction; make it, or leave the case out")
+        if prediction_scheme is None and not sidecar_path(self.prediction).is_file():
+            prediction_scheme = scheme
+        prediction = read_label_map(self.prediction, scheme=prediction_scheme)
+        return prediction, read_label_map(self.reference, scheme=scheme)
+
+
+def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
+    """Pair two files, or the files of two folders by name; the suffixes may differ.
+
+    Predictions without a reference are left aside.
+
+    Raises:
+        CaseError: One is a file and the other a folder, something is missing, a folder holds two files of one
+            name, or none of the names agree.
+    """
+    for path in (predictions, references):
+        if not path.exists():
+            raise CaseError(f"{path} does not exist; give a label map or a folder of label maps")
+    if predictions.is_dir() != references.is_dir():
+        raise CaseError(f"give two files or two folders, got {predictions} and {references}")
+    if not references.is_dir():
+        return (CaseFiles(_stem(references) or references.name, references, predictions),)
+    predicted, referenced = _files_by_stem(predictions), _files_by_stem(references)
+    if not set(predicted) & set(referenced):
+        raise CaseError(
+            f"no file of {predictions} (such as {next(iter(predicted))}) is named like a file of {references} "
+            f"(such as {next(iter(referenced))}); name each prediction like its reference"
+        )
+    return tuple(CaseFiles(stem, path, predicted.get(stem)) for stem, path in referenced.items())
+
+
+def select_cases(pairs: Sequence[CaseFiles], wanted: Sequence[str]) -> tuple[CaseFiles, ...]:
+    """The cases with the given names; a patient's name stands for all its cases.
+
+    Raises:
+        CaseError: A name fits no case.
+    """
+    for name in wanted:
+        if not any(name in _names(pair) for pair in pairs):
+            known = ", ".join(pair.case for pair in pairs[:5])
+            raise CaseError(f"no case or patient is called {name!r}; cases are called {known} …")
+    return tuple(pair for pair in pairs if _names(pair) & set(wanted))
+
+
+def check_complete(pairs: Sequence[CaseFiles]) -> None:
+    """Refuse cases without a prediction.
+
+    Raises:
+        CaseError: Names every case that lacks one.
+    """
+    missing = [pair.case for pair in pairs if pair.prediction is None]
+    if missing:
+        raise CaseError(
+            f"{len(missing)} of {len(pairs)} references have no prediction: {', '.join(missing)}; make them "
+            f"or leave these cases out"
+        )
+
+
+def _names(pair: CaseFiles) -> set[str]:
+    return {pair.case, patient_of(pair.case)}
+
+
+def _files_by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = _stem(path)
+        if stem is None or path.name.startswith(".") or not path.is_file():
+            continue
+        if stem in found:
+            raise CaseError(f"{folder} holds both {found[stem].name} and {path.name}; remove one of them")
+        found[stem] = path
+    if not found:
+        inside = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) or "nothing"
+        raise CaseError(
+            f"{folder} holds no label map ({', '.join(SUFFIXES)}); it holds {inside}; give the folder of the "
+            f"label maps themselves"
+        )
+    return found
+
+
+def _stem(path: Path) -> str | None:
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    return path.name[: -len(suffix)] if suffix else None

@@ -1,0 +1,255 @@
+"""Score a predicted label map against a reference: per structure, by name, and without names."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Integer
+
+from nomina.assessment.case_files import check_complete, pair_files, select_cases
+from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
+from nomina.assessment.metrics.label_free import label_free_scores
+from nomina.assessment.metrics.naming import name_levels
+from nomina.assessment.metrics.overlap import count_overlaps, ranked
+from nomina.assessment.metrics.surface import (
+    VOXEL_UNITS,
+    asd,
+    distances_between,
+    hd95,
+    joint_box,
+    label_boxes,
+    nsd,
+    surface_voxels,
+)
+from nomina.assessment.scores import CaseScores, StructureScore
+from nomina.assessment.spine_levels import spine_rank
+from nomina.assessment.summary import Evaluation, summarise
+from nomina.errors import GridMismatchError
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import LabelMap
+
+MAX_LEVEL = 8
+"""Highest SPIDER number scored by default: L5 to T10 and their discs [choice: few scans show more]."""
+
+
+def evaluate(
+    prediction: LabelMap,
+    reference: LabelMap,
+    *,
+    policy: EmptyPolicy = "penalise",
+    max_level: int | None = MAX_LEVEL,
+    case: str = "",
+) -> CaseScores:
+    """Score one predicted label map.
+
+    Structures are matched by name, so the two maps may follow different label schemes. Left out of the
+    comparison by name are: voxels whose reference value is ignored (partly visible vertebrae, levels above
+    `max_level`), in both maps; predicted values that the prediction itself ignores; and predicted structures
+    that the reference's scheme cannot name. Label-free scores use the maps as they are.
+
+    Args:
+        prediction: Predicted label map.
+        reference: Reference label map: the same voxels, in any axis order.
+        policy: How a structure that only one map has enters averages; scores themselves do not change.
+        max_level: Highest SPIDER number that is scored (5 = L1, 8 = T10); None: all. For "spider" only.
+        case: Name of the case, kept in the result.
+
+    Raises:
+        GridMismatchError: The maps do not cover the same voxels.
+        ConfigError: The policy is unknown.
+    """
+    check_policy(policy)
+    prediction, reference = prediction.canonical(), reference.canonical()
+    _check_same_grid(prediction.grid, reference.grid, case)
+    if reference.scheme != "spider":
+        max_level = None
+    extent = np.array(reference.grid.shape) - 1.0
+    image_diagonal_mm = float(np.linalg.norm(extent * reference.grid.spacing_mm))
+    prediction, reference = _cropped(prediction, reference)
+    compared_prediction, compared_reference, not_scored = _comparable(prediction, reference, max_level)
+    return CaseScores(
+        structures=_structure_scores(compared_prediction, compared_reference, not_scored),
+        naming=name_levels(compared_prediction, compared_reference),
+        label_free=label_free_scores(prediction, reference),
+        image_diagonal_mm=image_diagonal_mm,
+        image_diagonal_px=float(np.linalg.norm(extent)),
+        policy=policy,
+        max_level=max_level,
+        not_scored=not_scored,
+        case=case,
+    )
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    *,
+    scheme: str = "spider",
+    prediction_scheme: str | None = None,
+    policy: EmptyPolicy = "penalise",
+    max_level: int | None = MAX_LEVEL,
+    cases: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+) -> Evaluation:
+    """Score every reference of a folder against the prediction of the same name, and summarise.
+
+    Args:
+        predictions: Folder of predicted label maps (or one file).
+        references: Folder of reference label maps (or one file).
+        scheme: Label scheme of the references.
+        prediction_scheme: Label scheme of the predictions; None: what the JSON file beside each says, or the
+            references' scheme when there is none.
+        policy: How a structure that only one map has enters averages.
+        max_level: As in `evaluate`.
+        cases: Names of the cases (or patients) to score; None: all references.
+        exclude: Names of cases (or patients) that are scored but enter no mean.
+
+    Raises:
+        CaseError: A prediction is missing, or names fit no case.
+        GridMismatchError: A prediction does not cover its reference's voxels.
+        VolumeError: A file cannot be read.
+        SchemeError: A file does not follow its scheme.
+        ConfigError: The policy is unknown, or every case is excluded.
+    """
+    check_policy(policy)
+    pairs = pair_files(predictions, references)
+    if cases is not None:
+        pairs = select_cases(pairs, cases)
+    check_complete(pairs)
+    apart = {pair.case for pair in select_cases(pairs, exclude)}
+    scores = [
+        evaluate(
+            *pair.read(scheme=scheme, prediction_scheme=prediction_scheme),
+            policy=policy,
+            max_level=max_level,
+            case=pair.case,
+        )
+        for pair in pairs
+    ]
+    return summarise(
+        [score for score in scores if score.case not in apart],
+        excluded=[score for score in scores if score.case in apart],
+    )
+
+
+def _check_same_grid(prediction: Grid, reference: Grid, case: str) -> None:
+    if not prediction.matches(reference):
+        raise GridMismatchError(
+            f"{f'case {case}: ' if case else ''}prediction grid {prediction} and reference grid {reference} "
+            f"(both brought to RAS order) do not cover the same voxels; write the prediction on the scan's "
+            f"own grid, or resample it onto the reference's grid first"
+        )
+
+
+def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, LabelMap]:
+    """Both maps on the smallest grid that holds every labelled voxel of either; only speed depends on it."""
+    voxels = np.nonzero((prediction.array != 0) | (reference.array != 0))
+    if not len(voxels[0]):
+        return prediction, reference
+    start = [int(axis.min()) for axis in voxels]
+    box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in voxels)
+    affine = reference.grid.affine.copy()
+    affine[:3, 3] = reference.grid.to_world(np.array([start]))[0]
+    arrays = [np.ascontiguousarray(label_map.array[box]) for label_map in (prediction, reference)]
+    grid = Grid(arrays[0].shape, affine)
+    return replace(prediction, array=arrays[0], grid=grid), replace(reference, array=arrays[1], grid=grid)
+
+
+def _comparable(
+    prediction: LabelMap, reference: LabelMap, max_level: int | None
+) -> tuple[LabelMap, LabelMap, tuple[str, ...]]:
+    """Both maps without the voxels that are not compared, and the predicted structures not judged."""
+    above = {name for name in reference.names.values() if _is_above(name, max_level)}
+    ignored = set(reference.ignored) | {v for v, name in reference.names.items() if name in above}
+    excluded = np.isin(reference.array, list(ignored))
+    predicted = np.where(np.isin(prediction.array, list(prediction.ignored)), 0, prediction.array)
+    kept = np.where(excluded, 0, predicted)
+    truth = np.where(excluded, 0, reference.array)
+
+    judged = set(reference.names.values()) - above
+    in_reference = {reference.names[v] for v in np.unique(truth).tolist() if v}
+    num_before, num_after = _voxels_by_value(predicted), _voxels_by_value(kept)
+    not_scored = tuple(
+        name
+        for value, name in prediction.names.items()
+        if num_before.get(value, 0)
+        and name not in in_reference
+        and (name not in judged or 2 * num_after.get(value, 0) <= num_before[value])
+    )
+    return replace(prediction, array=kept), replace(reference, array=truth), not_scored
+
+
+def _is_above(structure: str, max_level: int | None) -> bool:
+    rank = spine_rank(structure)
+    return max_level is not None and rank is not None and rank > max_level
+
+
+def _voxels_by_value(array: Integer[np.ndarray, "i j k"]) -> dict[int, int]:
+    values, counts = np.unique(array, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _structure_scores(
+    prediction: LabelMap, reference: LabelMap, not_scored: tuple[str, ...]
+) -> tuple[StructureScore, ...]:
+    """Scores of every judged structure that at least one map has."""
+    names = [*dict.fromkeys(name for name in reference.names.values() if name not in not_scored)]
+    predicted, truth = _ranked_by_name(prediction, names), _ranked_by_name(reference, names)
+    overlaps = count_overlaps(predicted, truth)
+    predicted_boxes, truth_boxes = label_boxes(predicted), label_boxes(truth)
+    voxel_ml = reference.grid.voxel_volume_ml
+    scores = []
+    for rank, name in enumerate(names, start=1):
+        num_prediction, num_reference = overlaps.num_prediction(rank), overlaps.num_reference(rank)
+        presence = found_in(num_prediction, num_reference)
+        if presence == "neither":
+            continue
+        distances = dict.fromkeys(("hd95_mm", "hd95_px", "asd_mm"), math.inf) | dict.fromkeys(
+            ("nsd_1mm", "nsd_2mm"), 0.0
+        )
+        if presence == "both":
+            box = joint_box(predicted_boxes[rank], truth_boxes[rank])
+            distances = _surface_scores(predicted[box] == rank, truth[box] == rank, reference.grid.spacing_mm)
+        scores.append(
+            StructureScore(
+                structure=name,
+                found_in=presence,
+                dice=overlaps.dice(rank, rank),
+                volume_ml_prediction=num_prediction * voxel_ml,
+                volume_ml_reference=num_reference * voxel_ml,
+                **distances,
+            )
+        )
+    return tuple(scores)
+
+
+def _surface_scores(
+    prediction: Bool[np.ndarray, "i j k"],
+    reference: Bool[np.ndarray, "i j k"],
+    spacing_mm: tuple[float, float, float],
+) -> dict[str, float]:
+    surfaces = surface_voxels(prediction), surface_voxels(reference)
+    in_mm = distances_between(*surfaces, spacing=spacing_mm)
+    in_px = distances_between(*surfaces, spacing=VOXEL_UNITS)
+    return {
+        "hd95_mm": hd95(in_mm),
+        "hd95_px": hd95(in_px),
+        "asd_mm": asd(in_mm),
+        "nsd_1mm": nsd(in_mm, tolerance=1.0),
+        "nsd_2mm": nsd(in_mm, tolerance=2.0),
+    }
+
+
+def _ranked_by_name(label_map: LabelMap, names: list[str]) -> Integer[np.ndarray, "i j k"]:
+    """1 + the position of each voxel's structure in `names`; 0 for everything else."""
+    ranks = np.zeros(label_map.array.shape, dtype=np.int16)
+    foreground = label_map.array != 0
+    values, positions = ranked(label_map.array[foreground])
+    rank_of = {name: rank for rank, name in enumerate(names, start=1)}
+    table = np.array(
+        [rank_of.get(label_map.names.get(value, ""), 0) for value in values.tolist()], dtype=np.int16
+    )
+    ranks[foreground] = table[positions]
+    return ranks

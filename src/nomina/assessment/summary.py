@@ -1,0 +1,225 @@
+"""From the scores of cases to the numbers of a table: means, intervals over patients, and counts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from nomina.assessment.metrics.empty_masks import (
+    Average,
+    EmptyPolicy,
+    average,
+    case_wise,
+    class_wise,
+    mean_over_cases,
+)
+from nomina.assessment.metrics.label_free import GROUPS, LabelFreeGroup
+from nomina.assessment.metrics.naming import NameOutcome
+from nomina.assessment.scores import METRICS, CaseScores
+from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.assessment.statistics import NUM_RESAMPLES, Interval, bootstrap_interval, patient_of
+from nomina.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its bootstrap interval over patients."""
+
+    mean: float
+    """`nan` when there was nothing to average."""
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class StructureSummary:
+    """One structure over all cases."""
+
+    structure: str
+    averages: Mapping[str, Average]
+    """For each metric, the mean over cases under the policy."""
+
+
+@dataclass(frozen=True)
+class NamingSummary:
+    """Naming of vertebrae and discs over all cases."""
+
+    counts: Mapping[NameOutcome, int]
+    """Reference vertebrae and discs by outcome."""
+    right: Estimate
+    """Share of all reference vertebrae and discs that are found under their own name."""
+    num_cases: int
+    """Cases whose reference has vertebrae or discs."""
+    num_all_levels_right: int
+    """Cases in which every vertebra and disc is found under its own name."""
+    num_no_level_wrong: int
+    """Cases in which no vertebra or disc that is found carries another name."""
+
+
+@dataclass(frozen=True)
+class LabelFreeSummary:
+    """Label-free scores of one group of structures over all cases."""
+
+    dice: Estimate
+    """Mean over cases of the group's mean."""
+    asd_mm: Estimate
+    """Mean over cases of the group's mean."""
+    num_detected: int
+    """Structures of Dice ≥ 0.1 in all cases."""
+    num_reference: int
+    """Structures in all references."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of many cases and their summary."""
+
+    cases: tuple[CaseScores, ...]
+    """The cases that every mean is taken over."""
+    structures: tuple[StructureSummary, ...]
+    """Vertebrae and discs from the bottom, then the rest."""
+    class_wise: Mapping[str, Estimate]
+    """For each metric, the mean over structures of each structure's mean over cases."""
+    case_wise: Mapping[str, Estimate]
+    """For each metric, the mean over cases of each case's mean over structures."""
+    class_wise_by_policy: Mapping[EmptyPolicy, Mapping[str, float]]
+    """The class-wise means under every policy."""
+    naming: NamingSummary
+    label_free: Mapping[LabelFreeGroup, LabelFreeSummary]
+    policy: EmptyPolicy
+    max_level: int | None
+    """Highest SPIDER number that was scored; None: no cut-off, or not a SPIDER reference."""
+    num_patients: int
+    seed: int
+    """Seed of the bootstrap."""
+    num_resamples: int = NUM_RESAMPLES
+    """Bootstrap resamples."""
+    excluded: tuple[CaseScores, ...] = ()
+    """Cases scored apart: in no mean."""
+    missing: tuple[str, ...] = ()
+    """References without a prediction: in no mean."""
+
+
+def summarise(
+    cases: Sequence[CaseScores],
+    *,
+    excluded: Sequence[CaseScores] = (),
+    missing: Sequence[str] = (),
+    patients: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Average the scores of cases under their policy.
+
+    Args:
+        cases: Scores of at least one case, all made with one policy.
+        excluded: Scores of cases that enter no mean.
+        missing: References that had no prediction.
+        patients: Patient of each case; without it the part of the case's name before the first "_".
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ConfigError: There is no case, the cases have different policies, or `patients` lacks a case.
+    """
+    if not cases:
+        raise ConfigError("there is no case to average; exclude fewer cases")
+    policies = {case.policy for case in cases}
+    if len(policies) > 1:
+        raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")
+    patient_names = [patient_of(case.case, patients) for case in cases]
+
+    def estimate(statistic: _Statistic) -> Estimate:
+        mean = float(statistic(np.ones((1, len(cases))))[0])
+        return Estimate(mean, bootstrap_interval(statistic, patient_names, seed=seed))
+
+    structures = _structures_in_order(cases)
+    settled = {metric: _settled(cases, structures, metric, cases[0].policy) for metric in METRICS}
+    return Evaluation(
+        cases=tuple(cases),
+        structures=tuple(_structure_summary(cases, structure) for structure in structures),
+        class_wise={m: estimate(partial(class_wise, settled[m])) for m in METRICS},
+        case_wise={m: estimate(partial(case_wise, settled[m])) for m in METRICS},
+        class_wise_by_policy={p: _class_wise_means(cases, structures, p) for p in get_args(EmptyPolicy)},
+        naming=_naming_summary(cases, estimate),
+        label_free={group: _label_free_summary(cases, group, estimate) for group in GROUPS},
+        policy=cases[0].policy,
+        max_level=cases[0].max_level,
+        num_patients=len(set(patient_names)),
+        seed=seed,
+        excluded=tuple(excluded),
+        missing=tuple(missing),
+    )
+
+
+_Statistic = Callable[[Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]]
+_Estimator = Callable[[_Statistic], Estimate]
+
+
+def _structures_in_order(cases: Sequence[CaseScores]) -> list[str]:
+    """Vertebrae from the bottom, discs from the bottom, then everything else as it first appears."""
+    names = list(dict.fromkeys(score.structure for case in cases for score in case.structures))
+
+    def place(name: str) -> tuple[int, int]:
+        kind, rank = spine_kind(name), spine_rank(name)
+        return ("vertebra", "disc", None).index(kind), 99 if rank is None else rank
+
+    return sorted(names, key=place)
+
+
+def _settled(
+    cases: Sequence[CaseScores], structures: Sequence[str], metric: str, policy: EmptyPolicy
+) -> Float[np.ndarray, "cases structures"]:
+    column = {structure: index for index, structure in enumerate(structures)}
+    values = np.full((len(cases), len(structures)), np.nan)
+    for row, case in enumerate(cases):
+        for score in case.structures:
+            values[row, column[score.structure]] = case.settled(score, metric, policy)
+    return values
+
+
+def _structure_summary(cases: Sequence[CaseScores], structure: str) -> StructureSummary:
+    scores = [(case, score) for case in cases for score in case.structures if score.structure == structure]
+    presence = [score.found_in for _, score in scores]
+    return StructureSummary(
+        structure,
+        {m: average([case.settled(score, m) for case, score in scores], presence) for m in METRICS},
+    )
+
+
+def _class_wise_means(
+    cases: Sequence[CaseScores], structures: Sequence[str], policy: EmptyPolicy
+) -> dict[str, float]:
+    everyone = np.ones((1, len(cases)))
+    return {m: float(class_wise(_settled(cases, structures, m, policy), everyone)[0]) for m in METRICS}
+
+
+def _naming_summary(cases: Sequence[CaseScores], estimate: _Estimator) -> NamingSummary:
+    totals = np.array([[case.naming.count("right"), len(case.naming.structures)] for case in cases])
+
+    def share_right(weights: Float[np.ndarray, "b cases"]) -> Float[np.ndarray, " b"]:
+        right, total = (weights @ totals).T
+        return np.divide(right, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+    judged = [case.naming for case in cases if case.naming.structures]
+    return NamingSummary(
+        counts={outcome: sum(n.count(outcome) for n in judged) for outcome in get_args(NameOutcome)},
+        right=estimate(share_right),
+        num_cases=len(judged),
+        num_all_levels_right=sum(bool(naming.all_levels_right) for naming in judged),
+        num_no_level_wrong=sum(bool(naming.no_level_wrong) for naming in judged),
+    )
+
+
+def _label_free_summary(
+    cases: Sequence[CaseScores], group: LabelFreeGroup, estimate: _Estimator
+) -> LabelFreeSummary:
+    scores = [case.label_free.group(group) for case in cases]
+    dice = np.array([[score.dice] for score in scores])
+    asd_mm = np.array([[score.asd_mm] for score in scores])
+    return LabelFreeSummary(
+        dice=estimate(lambda weights: mean_over_cases(dice, weights)[:, 0]),
+        asd_mm=estimate(lambda weights: mean_over_cases(asd_mm, weights)[:, 0]),
+        num_detected=sum(score.num_detected for score in scores),
+        num_reference=sum(score.num_reference for score in scores),
+    )

@@ -1,0 +1,233 @@
+"""`nomina evaluate`: predicted label maps against references."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from nomina.errors import OutputError
+
+if TYPE_CHECKING:
+    from nomina.assessment.case_files import CaseFiles
+    from nomina.assessment.metrics.empty_masks import EmptyPolicy
+    from nomina.assessment.scores import CaseScores
+    from nomina.assessment.summary import Estimate, Evaluation
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Label map, or folder of them.")],
+    references: Annotated[
+        Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
+    ],
+    scheme: Annotated[str, typer.Option(help="Label scheme of the references.")] = "spider",
+    prediction_scheme: Annotated[
+        str | None,
+        typer.Option(help="Label scheme of the predictions.  [default: the JSON beside each, else --scheme]"),
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")
+    ] = "penalise",
+    max_level: Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")] = 8,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Score only this case or patient; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Score this case or patient apart, in no mean; repeatable.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap over patients.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="CSV file; a JSON file is written beside it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Score predicted label maps against references: overlap, distances, level names, label-free."""
+    from nomina.assessment.case_files import check_complete, pair_files, select_cases
+    from nomina.assessment.metrics.empty_masks import check_policy
+    from nomina.assessment.summary import summarise
+    from nomina.assessment.tables import json_text
+
+    checked_policy = check_policy(policy)
+    if output is not None and output.suffix != ".csv":
+        raise OutputError(f"{output} must end in .csv; the JSON file beside it takes the same name")
+    pairs = pair_files(predictions, references)
+    if case:
+        pairs = select_cases(pairs, case)
+    if not allow_missing:
+        check_complete(pairs)
+    apart = {pair.case for pair in select_cases(pairs, exclude or ())}
+    present = [pair for pair in pairs if pair.prediction is not None]
+    scores = _score(present, scheme, prediction_scheme, checked_policy, max_level or None)
+    evaluation = summarise(
+        [score for score in scores if score.case not in apart],
+        excluded=[score for score in scores if score.case in apart],
+        missing=[pair.case for pair in pairs if pair.prediction is None],
+        seed=seed,
+    )
+    if output is not None:
+        _write(evaluation, output)
+    if as_json:
+        typer.echo(json_text(evaluation), nl=False)
+    else:
+        _print(evaluation)
+
+
+def _score(
+    pairs: "Sequence[CaseFiles]",
+    scheme: str,
+    prediction_scheme: str | None,
+    policy: "EmptyPolicy",
+    max_level: int | None,
+) -> "list[CaseScores]":
+    from nomina.assessment.evaluate import evaluate as evaluate_case
+
+    talk = Console(stderr=True)
+    scores = []
+    for pair in track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal):
+        prediction, reference = pair.read(scheme=scheme, prediction_scheme=prediction_scheme)
+        scores.append(
+            evaluate_case(prediction, reference, policy=policy, max_level=max_level, case=pair.case)
+        )
+    return scores
+
+
+def _write(evaluation: "Evaluation", output: Path) -> None:
+    from nomina.assessment.tables import csv_text, json_text
+    from nomina.imaging.files import write_text_atomic
+
+    write_text_atomic(output, csv_text(evaluation))
+    write_text_atomic(output.with_suffix(".json"), json_text(evaluation))
+    typer.echo(f"wrote {output} and {output.with_suffix('.json')}", err=True)
+
+
+def _print(evaluation: "Evaluation") -> None:
+    # Without a terminal rich would fold the tables to 80 columns.
+    console = Console() if Console().is_terminal else Console(width=120)
+    for table in (_structure_table(evaluation), _mean_table(evaluation), _label_free_table(evaluation)):
+        console.print(table)
+        console.print()
+    for line in (*_policy_lines(evaluation), *_naming_lines(evaluation), *_apart_lines(evaluation)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _structure_table(evaluation: "Evaluation") -> Table:
+    from nomina.assessment.scores import METRICS
+
+    table = _table("structure", *METRICS, "n", "one only")
+    for structure in evaluation.structures:
+        averages = structure.averages
+        table.add_row(
+            structure.structure,
+            *(_number(averages[metric].mean) for metric in METRICS),
+            str(averages["dice"].num_averaged),
+            str(averages["dice"].num_one_empty or ""),
+        )
+    return table
+
+
+def _mean_table(evaluation: "Evaluation") -> Table:
+    table = _table("mean", "over structures", "95 % interval", "over cases", "95 % interval")
+    for metric, class_wise in evaluation.class_wise.items():
+        case_wise = evaluation.case_wise[metric]
+        table.add_row(
+            metric,
+            _number(class_wise.mean),
+            _interval(class_wise),
+            _number(case_wise.mean),
+            _interval(case_wise),
+        )
+    return table
+
+
+def _label_free_table(evaluation: "Evaluation") -> Table:
+    table = _table("label-free", "dice", "95 % interval", "asd_mm", "95 % interval", "detected")
+    for group, scores in evaluation.label_free.items():
+        table.add_row(
+            group,
+            _number(scores.dice.mean),
+            _interval(scores.dice),
+            _number(scores.asd_mm.mean),
+            _interval(scores.asd_mm),
+            f"{scores.num_detected} of {scores.num_reference}",
+        )
+    return table
+
+
+def _policy_lines(evaluation: "Evaluation") -> list[str]:
+    dice = [structure.averages["dice"] for structure in evaluation.structures]
+    hd95 = [structure.averages["hd95_mm"] for structure in evaluation.structures]
+    lines = [
+        f"{len(evaluation.cases)} cases, {evaluation.num_patients} patients; intervals: {evaluation.num_resamples} "
+        f"bootstrap resamples of patients, seed {evaluation.seed}",
+        f"policy {evaluation.policy}: {sum(a.num_one_empty for a in dice)} structures in one map only; left out: "
+        f"{sum(a.num_left_out for a in dice)} of Dice and NSD, {sum(a.num_left_out for a in hd95)} of distances",
+    ]
+    for policy, means in evaluation.class_wise_by_policy.items():
+        if policy != evaluation.policy:
+            lines.append(
+                f"under {policy} the means over structures are dice {_number(means['dice'])}, hd95_mm "
+                f"{_number(means['hd95_mm'])}, hd95_px {_number(means['hd95_px'])}"
+            )
+    if evaluation.max_level is not None:
+        lines.append(
+            f"SPIDER numbers above {evaluation.max_level} are not scored; numbers count from the bottom"
+        )
+    not_scored = sorted({name for case in evaluation.cases for name in case.not_scored})
+    if not_scored:
+        lines.append(f"predicted where the reference cannot judge, not scored: {', '.join(not_scored)}")
+    return lines
+
+
+def _naming_lines(evaluation: "Evaluation") -> list[str]:
+    naming = evaluation.naming
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in naming.counts.items())
+    return [
+        f"names of vertebrae and discs: {counts}; right {_number(naming.right.mean)} "
+        f"({_interval(naming.right) or 'no interval'})",
+        f"scans with all levels right: {naming.num_all_levels_right} of {naming.num_cases}; "
+        f"with no level wrong (some may be missed): {naming.num_no_level_wrong} of {naming.num_cases}",
+    ]
+
+
+def _apart_lines(evaluation: "Evaluation") -> list[str]:
+    from nomina.assessment.summary import summarise
+
+    lines = []
+    for case in evaluation.excluded:
+        alone = summarise([case])
+        dice, hd95 = alone.class_wise["dice"].mean, alone.class_wise["hd95_mm"].mean
+        label_free = ", ".join(f"{group} {_number(s.dice.mean)}" for group, s in alone.label_free.items())
+        right = f"{case.naming.count('right')} of {len(case.naming.structures)}"
+        lines.append(
+            f"excluded: {case.case}, scored alone: dice {_number(dice)}, hd95_mm {_number(hd95)}, "
+            f"names right {right}, label-free dice {label_free}"
+        )
+    if evaluation.missing:
+        lines.append(f"without a prediction, in no mean: {', '.join(evaluation.missing)}")
+    return lines
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _number(value: float) -> str:
+    """At most three decimals, four digits."""
+    return "–" if math.isnan(value) else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _interval(estimate: "Estimate") -> str:
+    interval = estimate.interval
+    return "" if math.isnan(interval.low) else f"{_number(interval.low)} to {_number(interval.high)}"

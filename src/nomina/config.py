@@ -1,0 +1,73 @@
+"""Frozen dataclasses ⇄ YAML and JSON: the one place that validates."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from nomina.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def config(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen, keyword-only dataclass whose unknown keys are refused when read from a file."""
+    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def load_config(cls: type[T], path: Path | str, overrides: Sequence[str] = ()) -> T:
+    """Read a YAML file into a config dataclass.
+
+    Args:
+        cls: The dataclass, decorated with `config`.
+        path: YAML file.
+        overrides: `section.key=value` items that replace values of the file; values are read as YAML.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, got a {type(data).__name__}")
+    for item in overrides:
+        _override(data, item)
+    return parse_config(cls, data, source=str(path))
+
+
+def parse_config(cls: type[T], data: Any, *, source: str) -> T:
+    """Validate plain data (from YAML or JSON) as a config dataclass; `source` names it in errors."""
+    try:
+        return TypeAdapter(cls).validate_python(data)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {fault['input']!r:.80})"
+            for fault in error.errors()
+        ]
+        raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(lines)) from error
+
+
+def to_plain(value: Any) -> Any:
+    """A config dataclass as plain dicts and lists, fit for YAML and JSON."""
+    return json.loads(TypeAdapter(type(value)).dump_json(value))
+
+
+def _override(data: dict[str, Any], item: str) -> None:
+    key, separator, text = item.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"an override reads section.key=value, got {item!r}")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"override {item!r}: {section!r} is a value, not a section")
+    data[last] = yaml.safe_load(text)

@@ -1,0 +1,223 @@
+"""One DICOM series as a volume.
+
+Headers and pixels by pydicom; where each frame lies is settled in `dicom_frames.py`.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from jaxtyping import Num
+from pydicom.pixels import get_decoder
+
+from nomina.errors import DicomError
+from nomina.imaging.dicom_frames import (
+    DRIFT_TOLERANCE_MM,
+    Frame,
+    check_alike,
+    frames_of,
+    image_type,
+    stack_grid,
+    stacked,
+)
+from nomina.imaging.dicom_sequence import SEQUENCE_TAGS, mr_sequence
+from nomina.imaging.rescale import rescaled
+from nomina.imaging.volume import Volume
+
+_TAGS = [
+    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *SEQUENCE_TAGS,
+]  # fmt: skip
+"""All that is read of a header; nothing in it names the patient."""
+
+_FIRST_TAGS = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+"""Files without a preamble start with group length, character set or image type."""
+
+_NOT_SCANS = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "SR", "KO", "REG", "DOC", "PLAN", "FID", "RWV"}
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """True when the first 132 bytes of a file are those of a DICOM file, with or without its preamble."""
+    return start[128:132] == b"DICM" or start[:4] in _FIRST_TAGS
+
+
+def is_dicom_file(path: Path) -> bool:
+    """True when a file's first bytes are those of a DICOM file; False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return looks_like_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+def read_series(source: Path | str | Sequence[Path], series_uid: str | None = None) -> Volume:
+    """Read the one scan series in a folder or among files; classic slices and enhanced multi-frame files.
+
+    Localizers and files that are not images are left out and counted in the notes.
+
+    Args:
+        source: A folder (its subfolders are not searched), or the files.
+        series_uid: SeriesInstanceUID of the series to read, where there are several.
+
+    Returns:
+        Rescaled intensities (Hounsfield units for CT), axes i along rows, j along columns, k along the
+        slices, with modality and, for MR, the weighting where it is clear.
+
+    Raises:
+        DicomError: No series or several, a file is damaged, slices are missing, repeated, shifted (gantry
+            tilt) or differ in size, orientation or spacing, or pixels cannot be decoded.
+    """
+    files = sorted(Path(source).iterdir()) if isinstance(source, (str, Path)) else list(source)
+    headers, notes = _scan_headers(files)
+    if series_uid is not None:
+        headers = _one_series(headers, series_uid)
+    headers = _without_localizers(headers, notes)
+    headers = _one_series(headers, series_uid)
+    frames = [frame for path, header in headers for frame in frames_of(path, header)]
+    check_alike(frames)
+    frames, step_mm = stacked(frames)
+    first = headers[0][1]
+    declared_mm = first.get("SpacingBetweenSlices")
+    if declared_mm and abs(step_mm - abs(declared_mm)) > 2 * DRIFT_TOLERANCE_MM:
+        notes.append(
+            f"Slices lie {step_mm:.4g} mm apart by their positions, which were used; the header "
+            f"says {abs(declared_mm):.4g} mm."
+        )
+    return Volume(
+        _voxels(frames),
+        stack_grid(frames, step_mm),
+        modality=first.get("Modality") or None,
+        sequence=mr_sequence(first) if first.get("Modality") == "MR" else None,
+        notes=tuple(notes),
+    )
+
+
+@contextmanager
+def _tolerant() -> Iterator[None]:
+    """Header values that break the standard but matter nowhere here pass without a warning."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[str]]:
+    """Headers of the files that hold scan images, and notes on the others."""
+    headers, num_foreign, others = [], 0, Counter[str]()
+    for path in files:
+        if not path.is_file() or path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+            continue
+        if not is_dicom_file(path):
+            num_foreign += 1
+            continue
+        header = _header(path)
+        modality = str(header.get("Modality", "unknown"))
+        is_image = "Rows" in header and "Columns" in header
+        if not is_image and "Image Storage" in header.SOPClassUID.name:
+            raise DicomError(f"{path.name} is damaged: it has no image size; copy it again")
+        if is_image and modality not in _NOT_SCANS:
+            headers.append((path, header))
+        else:
+            others[modality] += 1
+    if not headers:
+        found = ", ".join(f"{count} of modality {name}" for name, count in sorted(others.items()))
+        raise DicomError(
+            f"no DICOM images of a scan here ({found or 'no DICOM file'}); give the folder of one series"
+        )
+    notes = [f"Skipped {count} DICOM object(s) of modality {name}." for name, count in sorted(others.items())]
+    if num_foreign:
+        notes.append(f"Skipped {num_foreign} file(s) that are not DICOM.")
+    return headers, notes
+
+
+def _header(path: Path) -> Any:
+    try:
+        with _tolerant():
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            for _ in header.iterall():
+                pass  # Values are parsed when first touched: here, where a damaged one is caught.
+    except Exception as error:
+        raise DicomError(f"{path.name} is damaged ({type(error).__name__}); copy it again") from error
+    if "SOPClassUID" not in header:
+        raise DicomError(f"{path.name} is damaged: its header ends early; copy it again")
+    return header
+
+
+def _one_series(headers: list[tuple[Path, Any]], series_uid: str | None) -> list[tuple[Path, Any]]:
+    series: dict[str, list[tuple[Path, Any]]] = {}
+    for path, header in headers:
+        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+    if series_uid is None and len(series) == 1:
+        return headers
+    if series_uid in series:
+        return series[series_uid]
+    listing = "".join(
+        f"\n  {uid} (number {members[0][1].get('SeriesNumber', '?')}, {members[0][1].get('Modality', '?')}, "
+        f"{len(members)} files)"
+        for uid, members in sorted(series.items())
+    )
+    if series_uid is not None:
+        raise DicomError(f"series {series_uid} is not here; choose one of:{listing}")
+    raise DicomError(
+        f"{len(series)} series are mixed here, expected one; put each in its own folder, or choose one by "
+        f"`read_series(source, series_uid=...)`:{listing}"
+    )
+
+
+def _without_localizers(headers: list[tuple[Path, Any]], notes: list[str]) -> list[tuple[Path, Any]]:
+    kept = [(path, header) for path, header in headers if "LOCALIZER" not in image_type(header)]
+    if not kept:
+        raise DicomError("here are only localizer images; give the folder of the scan itself")
+    if len(kept) < len(headers):
+        notes.append(f"Skipped {len(headers) - len(kept)} localizer image(s).")
+    return kept
+
+
+def _voxels(frames: list[Frame]) -> Num[np.ndarray, "i j k"]:
+    frame_numbers: dict[Path, list[int]] = {}
+    for number, frame in enumerate(frames):
+        frame_numbers.setdefault(frame.path, []).append(number)
+    images = {}
+    for path, numbers in frame_numbers.items():
+        stored = _pixels(path)
+        images.update({number: _rescaled(frames[number], stored) for number in numbers})
+    return np.stack([images[number] for number in range(len(frames))]).transpose(2, 1, 0)
+
+
+def _rescaled(
+    frame: Frame, stored: tuple[Num[np.ndarray, "n rows columns"], bool]
+) -> Num[np.ndarray, "rows columns"]:
+    pixels, is_rescaled = stored
+    if pixels.shape[1:] != frame.shape[::-1] or frame.index >= len(pixels):
+        raise DicomError(
+            f"{frame.path.name} holds {pixels.shape} pixels, its header says otherwise; copy it again"
+        )
+    image = pixels[frame.index]
+    return image if is_rescaled else rescaled(image, slope=frame.slope, intercept=frame.intercept)
+
+
+def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
+    """All frames of a file, and whether the decoder applied slope and intercept already."""
+    try:
+        with _tolerant():
+            dataset = pydicom.dcmread(path, force=True)
+            syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
+            if syntax.is_compressed and not get_decoder(syntax).is_available:
+                # JPEG (lossless) has no permissively licensed decoder for pydicom; SimpleITK brings its own.
+                pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+                return pixels.reshape(-1, *pixels.shape[-2:]), True
+            pixels = dataset.pixel_array
+            return pixels.reshape(-1, *pixels.shape[-2:]), False
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise DicomError(
+            f"the pixels of {path.name} cannot be decoded ({reason}); "
+            f"copy the file again, or convert the series to an uncompressed one"
+        ) from error

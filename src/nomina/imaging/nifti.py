@@ -1,0 +1,169 @@
+"""NIfTI files (.nii, .nii.gz) as volumes: header by nibabel, gzip by isal."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from isal.igzip_lib import IsalError
+from jaxtyping import Float, Num
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from nomina.errors import VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.rescale import rescaled
+from nomina.imaging.volume import Volume
+
+FORM_TOLERANCE_MM = 1e-2
+"""qform and sform agree when no corner of the field of view differs by more than this (beyond rounding)."""
+
+_UNITS = {0: ("unknown", 1.0), 1: ("metre", 1000.0), 2: ("millimetre", 1.0), 3: ("micron", 0.001)}
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a NIfTI-1 or NIfTI-2 file.
+
+    The sform is used when its code is above 0, otherwise the qform. When both are set they must agree, and
+    the spacing of `pixdim` must agree with the sform: other programs use the other one, and would show the
+    same structures elsewhere.
+
+    Raises:
+        VolumeError: The file is not a NIfTI file, is damaged, is not a single 3D volume of real numbers, or
+            its header does not say, or contradicts itself on, where the voxels are.
+    """
+    raw, notes = _bytes(path)
+    header = _header(raw)
+    array = _voxels(raw, header)
+    if array.ndim > 3 and set(array.shape[3:]) == {1}:
+        array = array.reshape(array.shape[:3], order="F")
+        notes.append("A trailing fourth axis of size 1 was dropped.")
+    if array.ndim != 3:
+        raise VolumeError(f"expected a 3D volume, got an array of shape {array.shape}; {_remedy(array.ndim)}")
+    i, j, k = array.shape
+    affine = _affine(header, (i, j, k))
+    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("", 0.0))
+    if not unit:
+        raise VolumeError("the header names an invalid length unit; set xyzt_units to millimetres")
+    if unit == "unknown":
+        notes.append("The header names no length unit; millimetres were assumed.")
+    elif factor != 1:
+        affine[:3] *= factor
+        notes.append(f"Lengths were converted from {unit}s to millimetres.")
+    return Volume(array, Grid(array.shape, affine), notes=tuple(notes))
+
+
+def form_gap_mm(header: Any, shape: tuple[int, ...]) -> float:
+    """Largest distance between a corner by the header's qform and by its sform, beyond quaternion rounding.
+
+    The qform stores three float32 components of a unit quaternion; the fourth is what remains to length 1,
+    so its rounding error is large when it is near 0 (rotations by half a turn).
+    """
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
+    difference = header.get_qform() - header.get_sform()
+    gap = np.linalg.norm(difference[:3, :3] @ corners + difference[:3, 3:], axis=0).max()
+    vector = [float(header[name]) for name in ("quatern_b", "quatern_c", "quatern_d")]
+    remainder = max(1 - sum(v * v for v in vector), 0) ** 0.5
+    rounding_rad = 2 * 3e-7 / max(remainder, 6e-4)
+    extent_mm = float(np.linalg.norm(np.array(shape) * header["pixdim"][1:4]))
+    return max(float(gap) - rounding_rad * extent_mm, 0.0)
+
+
+def _bytes(path: Path) -> tuple[bytes, list[str]]:
+    data = path.read_bytes()
+    is_packed = data[:2] == b"\x1f\x8b"
+    notes = []
+    if is_packed != path.name.lower().endswith(".gz") and data:
+        notes.append(
+            f"The file is {'' if is_packed else 'not '}gzip-compressed although its name says otherwise."
+        )
+    if is_packed:
+        try:
+            data = igzip.decompress(data)
+        except (EOFError, OSError, IsalError) as error:
+            raise VolumeError("the compressed data are truncated or damaged; copy the file again") from error
+    return data, notes
+
+
+def _header(raw: bytes) -> Any:
+    if raw[344:348] == b"n+1\0":
+        kind = nib.Nifti1Header
+    elif raw[4:8] == b"n+2\0":
+        kind = nib.Nifti2Header
+    else:
+        raise VolumeError("this is not a NIfTI file (its signature is missing); export the scan again")
+    try:
+        header = kind.from_fileobj(BytesIO(raw), check=False)
+        header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
+    except (HeaderDataError, WrapStructError, ValueError) as error:
+        raise VolumeError(f"the NIfTI header is damaged ({error}); export the scan again") from error
+    return header
+
+
+def _voxels(raw: bytes, header: Any) -> Num[np.ndarray, "..."]:
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()
+    if dtype.kind not in "iuf":
+        kind = "complex numbers" if dtype.kind == "c" else "colours"
+        raise VolumeError(f"voxels are {kind}, expected one real number each; export a grey-value volume")
+    if not shape or min(shape) < 1:
+        raise VolumeError(f"the header gives an impossible shape {shape}; export the scan again")
+    offset = int(header["vox_offset"]) or header.single_vox_offset
+    count = int(np.prod([int(size) for size in shape], dtype=object))
+    if offset < 0 or len(raw) < offset + count * dtype.itemsize:
+        raise VolumeError(
+            f"the file is truncated: {len(raw)} bytes, expected {offset + count * dtype.itemsize}; "
+            f"copy it again"
+        )
+    stored = np.frombuffer(raw, dtype, count, offset).astype(dtype.newbyteorder("="))
+    slope, intercept = header.get_slope_inter()
+    if slope is not None:
+        stored = rescaled(stored, slope=slope, intercept=intercept)
+    if stored.dtype.itemsize > 8:
+        stored = stored.astype(np.float64)
+    return stored.reshape(shape, order="F")
+
+
+def _remedy(num_axes: int) -> str:
+    return (
+        "a single slice has no volume, give the whole stack" if num_axes < 3 else "split it into 3D volumes"
+    )
+
+
+def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:
+    spacing = np.array(header["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite(spacing).all() or spacing.min() <= 0:
+        raise VolumeError(
+            f"voxel spacing must be positive along every axis, got pixdim {spacing.tolist()}; "
+            f"correct the header before use"
+        )
+    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    if not has_sform and not has_qform:
+        raise VolumeError(
+            "neither qform nor sform is set, so left and right, front and back are unknown; convert the scan "
+            "again from DICOM, or set its orientation where you know it"
+        )
+    try:
+        quaternion_affine = header.get_qform() if has_qform else None
+    except ValueError as error:
+        raise VolumeError(f"the qform is not a rotation ({error}); set it from the sform") from error
+    if not has_sform:
+        return np.array(quaternion_affine, dtype=np.float64)
+    affine = np.array(header.get_sform(), dtype=np.float64)
+    Grid(shape, affine)  # Speaks of shear before the comparisons below can.
+    if has_qform and (gap := form_gap_mm(header, shape)) > FORM_TOLERANCE_MM:
+        raise VolumeError(
+            f"qform and sform put the same voxel up to {gap:.3g} mm apart, so programs disagree on where it "
+            f"is; find out which is right and set the other to it "
+            f"(nibabel: `image.set_qform(image.get_sform(), 1)`)"
+        )
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs((lengths - spacing) * shape).max() > max(
+        FORM_TOLERANCE_MM, 1e-4 * float((lengths * shape).max())
+    ):
+        raise VolumeError(
+            f"the header gives two voxel spacings, pixdim {spacing.round(4).tolist()} and sform "
+            f"{lengths.round(4).tolist()}; find out which is right and set the other to it"
+        )
+    return affine

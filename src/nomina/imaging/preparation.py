@@ -1,0 +1,189 @@
+"""A scan as a network sees it: canonical axes, sagittal slices of one spacing, one intensity scale.
+
+Training and inference call the same `normalise`: a network never meets a scan prepared in another way. It
+needs neither labels nor torch.
+
+Conventions: axes i j k are R, A, S after canonicalisation; i counts the sagittal slices and is never
+resampled. In-plane grids share the *centre* of the field of view: a flipped file gives the same voxels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8
+from scipy import ndimage, sparse
+
+from nomina.config import config
+from nomina.errors import ConfigError, VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import Volume
+
+SLICE_MARGIN = 1.5
+"""A scan counts as not sagittal when its coarsest axis exceeds the left-right spacing by this factor [choice:
+isotropic scans pass, thick axial and coronal slices do not]."""
+
+
+@config
+class ImagePreparation:
+    """How a scan is brought to the form that a network sees."""
+
+    in_plane_spacing_mm: float = 0.6
+    """Distance of pixels along A and S after resampling [choice: between SPIDER's 0.33 and 0.90 mm]."""
+    clip_percentiles: tuple[float, float] = (0.5, 99.5)
+    """Percentiles of all voxels at which intensities are clipped [choice: usual for MR, which has no absolute
+    scale]."""
+
+    def __post_init__(self) -> None:
+        low, high = self.clip_percentiles
+        if not 0.05 <= self.in_plane_spacing_mm <= 10:
+            raise ConfigError(f"in_plane_spacing_mm must lie in 0.05 to 10, got {self.in_plane_spacing_mm}")
+        if not 0 <= low < high <= 100:
+            raise ConfigError(f"clip_percentiles must rise within 0 to 100, got {self.clip_percentiles}")
+
+
+def normalise(volume: Volume, preparation: ImagePreparation) -> tuple[Float[np.ndarray, "i j k"], Grid]:
+    """A scan resampled, clipped and scaled to mean 0 and standard deviation 1.
+
+    Percentiles are those of the scan's own voxels; mean and deviation those of the whole resampled scan.
+
+    Args:
+        volume: A sagittal or isotropic scan in any orientation.
+        preparation: Spacing and clipping.
+
+    Returns:
+        float32 array with axes R (slices), A, S, C-contiguous; and its grid.
+
+    Raises:
+        VolumeError: The slices are not sagittal, or all voxels have one value.
+    """
+    canonical = volume.canonical()
+    target = prepared_grid(canonical.grid, preparation)
+    array = np.asarray(canonical.array, dtype=np.float32)
+    low, high = np.percentile(array, preparation.clip_percentiles)
+    if not high > low:
+        raise VolumeError(
+            f"the scan has no contrast: percentiles {preparation.clip_percentiles} are both {low:g}; "
+            f"check that the file holds an image"
+        )
+    resampled = _InPlane.between(canonical.grid, target).apply(np.clip(array, low, high))
+    mean, deviation = float(resampled.mean(dtype=np.float64)), float(resampled.std(dtype=np.float64))
+    resampled -= np.float32(mean)
+    resampled /= np.float32(deviation)
+    return resampled, target
+
+
+def prepared_grid(grid: Grid, preparation: ImagePreparation) -> Grid:
+    """The grid that `normalise` gives for a scan on a canonical grid.
+
+    Slices stay where they are; A and S get `in_plane_spacing_mm` about the same centre.
+
+    Raises:
+        VolumeError: The slices are not sagittal.
+    """
+    _require_sagittal(grid)
+    spacing_mm = preparation.in_plane_spacing_mm
+    shape, affine = list(grid.shape), np.array(grid.affine)
+    for axis in (1, 2):
+        old_mm = grid.spacing_mm[axis]
+        shape[axis] = max(1, round(grid.shape[axis] * old_mm / spacing_mm))
+        affine[:3, axis] *= spacing_mm / old_mm
+        first = (grid.shape[axis] - 1) / 2 - (shape[axis] - 1) / 2 * spacing_mm / old_mm
+        affine[:3, 3] += first * grid.affine[:3, axis]
+    return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def resample_classes(
+    classes: UInt8[np.ndarray, "i j k"], source: Grid, target: Grid
+) -> UInt8[np.ndarray, "i2 j2 k2"]:
+    """Class indices on the prepared grid: each class is resampled as an image, the largest share wins.
+
+    Borders stay where linear interpolation puts them, where nearest neighbour moves them by up to half a
+    voxel.
+
+    Args:
+        classes: Class index of every voxel, on `source`; 0 is background.
+        source: Canonical grid of `classes`.
+        target: `prepared_grid` of `source`.
+    """
+    in_plane = _InPlane.between(source, target)
+    winner = np.zeros(target.shape, dtype=np.uint8)
+    best = np.zeros(target.shape, dtype=np.float32)
+    total = np.zeros(target.shape, dtype=np.float32)
+    for index, box in enumerate(ndimage.find_objects(classes), start=1):
+        if box is None:
+            continue
+        share, where = in_plane.apply_box(classes[box] == index, box)
+        total[where] += share
+        ahead = share > best[where]
+        winner[where][ahead] = index
+        best[where][ahead] = share[ahead]
+    winner[best <= 1 - total] = 0
+    return winner
+
+
+def _require_sagittal(grid: Grid) -> None:
+    coarsest = int(np.argmax(grid.spacing_mm))
+    if coarsest != 0 and grid.spacing_mm[coarsest] > SLICE_MARGIN * grid.spacing_mm[0]:
+        plane = ("sagittal", "coronal", "axial")[coarsest]
+        spacing = " × ".join(f"{s:.3g}" for s in grid.spacing_mm)
+        raise VolumeError(
+            f"the scan is {plane}: its voxels measure {spacing} mm along right, anterior, superior, but "
+            f"sagittal slices (coarsest axis left-right) or an isotropic scan were expected; use the "
+            f"sagittal series"
+        )
+
+
+@dataclass(frozen=True)
+class _InPlane:
+    """Linear resampling along j and k as two sparse matrices (one row per output pixel)."""
+
+    along_j: sparse.csr_array
+    along_k: sparse.csr_array
+
+    @classmethod
+    def between(cls, source: Grid, target: Grid) -> "_InPlane":
+        return cls(*(_weights(source, target, axis) for axis in (1, 2)))
+
+    def apply(self, array: Num[np.ndarray, "i j k"]) -> Float[np.ndarray, "i j2 k2"]:
+        whole = (slice(0, array.shape[0]), slice(0, array.shape[1]), slice(0, array.shape[2]))
+        return self._apply(array, whole, slice(None), slice(None))
+
+    def apply_box(
+        self, part: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice]
+    ) -> tuple[Float[np.ndarray, "i j2 k2"], tuple[slice, slice, slice]]:
+        """Resamples an array that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
+        rows_j, rows_k = _reached_rows(self.along_j, box[1]), _reached_rows(self.along_k, box[2])
+        return self._apply(part, box, rows_j, rows_k), (box[0], rows_j, rows_k)
+
+    def _apply(
+        self, array: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice], rows_j: slice, rows_k: slice
+    ) -> Float[np.ndarray, "i j2 k2"]:
+        along_j, along_k = self.along_j[rows_j, box[1]], self.along_k[rows_k, box[2]]
+        result = np.empty((array.shape[0], along_j.shape[0], along_k.shape[0]), dtype=np.float32)
+        for i, plane in enumerate(array):
+            in_j = along_j @ np.ascontiguousarray(plane, dtype=np.float32)
+            result[i] = (along_k @ np.ascontiguousarray(in_j.T)).T
+        return result
+
+
+def _weights(source: Grid, target: Grid, axis: int) -> sparse.csr_array:
+    """Triangle filter as wide as the larger of source and target pixel, so that shrinking does not alias."""
+    num_in, num_out = source.shape[axis], target.shape[axis]
+    step = target.spacing_mm[axis] / source.spacing_mm[axis]
+    centres = (np.arange(num_out) - (num_out - 1) / 2) * step + (num_in - 1) / 2
+    radius = max(1.0, step)
+    taps = np.floor(centres - radius)[:, None] + np.arange(int(np.ceil(2 * radius)) + 2)
+    weights = np.clip(1 - np.abs(taps - centres[:, None]) / radius, 0, None)
+    columns = np.clip(taps, 0, num_in - 1).astype(np.int64)  # beyond the border, the border pixel repeats
+    rows = np.repeat(np.arange(num_out), taps.shape[1])
+    weights /= weights.sum(axis=1, keepdims=True)
+    matrix = sparse.coo_array(
+        (weights.ravel().astype(np.float32), (rows, columns.ravel())), shape=(num_out, num_in)
+    ).tocsr()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _reached_rows(matrix: sparse.csr_array, columns: slice) -> slice:
+    reached = np.flatnonzero(matrix[:, columns].sum(axis=1))
+    return slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)

@@ -1,0 +1,251 @@
+"""`Facts`: what can be seen in one spine scan, as a small typed record without pixels, places or sizes.
+
+First half of ATM-Net's prompt generator (ATPG): label map → facts → sentences (`nomina.language.prompts`).
+Facts of a reference label map may be used for training and for the flagged oracle only; at test time they
+are predicted, typed by a person, or left out.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Literal, Self
+
+import numpy as np
+from jaxtyping import Integer
+
+from nomina.anatomy.structures import vocabulary
+from nomina.errors import PromptError
+from nomina.imaging.volume import LabelMap
+
+SEQUENCES = ("T1", "T2", "STIR", "PD")
+"""MR weightings that a prompt can state."""
+
+MIN_VOXELS = 100
+"""A structure counts as visible from this many voxels on [choice: a hundred voxels of 4×0.6×0.6 mm are
+0.14 ml, a sliver of a vertebra]."""
+
+_SACRAL_NAMES = ("sacrum", *(f"S{n} vertebra" for n in range(1, 6)))
+
+Kind = Literal["vertebra", "disc"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is visible in one scan.
+
+    Raises:
+        PromptError: The sequence is not one of `SEQUENCES`, a name is not a vertebra above the sacrum or a
+            disc, a name is repeated, or the names do not run from bottom to top.
+    """
+
+    sequence: str | None = None
+    """MR weighting, one of `SEQUENCES`; None when unknown."""
+    vertebrae: tuple[str, ...] = ()
+    """Visible vertebrae from bottom to top, e.g. ("L5 vertebra", "L4 vertebra"); without the sacrum."""
+    discs: tuple[str, ...] = ()
+    """Visible discs from bottom to top, e.g. ("L5-S1 disc", "L4-L5 disc")."""
+    canal_visible: bool | None = None
+    """Whether the spinal canal is visible; None when the annotation does not know it."""
+    sacrum_visible: bool | None = None
+    """Whether any part of the sacrum is visible; None when the annotation does not know it."""
+
+    def __post_init__(self) -> None:
+        if self.sequence is not None and self.sequence not in SEQUENCES:
+            raise PromptError(
+                f"sequence must be one of {', '.join(SEQUENCES)} or None, got {self.sequence!r}"
+            )
+        _require_bottom_to_top(self.vertebrae, "vertebra")
+        _require_bottom_to_top(self.discs, "disc")
+
+    @property
+    def lowest_vertebra(self) -> str | None:
+        """The visible vertebra nearest to the feet; None when none is visible."""
+        return self.vertebrae[0] if self.vertebrae else None
+
+    @property
+    def highest_vertebra(self) -> str | None:
+        """The visible vertebra nearest to the head; None when none is visible."""
+        return self.vertebrae[-1] if self.vertebrae else None
+
+    @property
+    def num_vertebrae(self) -> int:
+        """Number of visible vertebrae, the sacrum not counted."""
+        return len(self.vertebrae)
+
+    @property
+    def num_discs(self) -> int:
+        """Number of visible discs."""
+        return len(self.discs)
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` reads it back."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Facts that `to_json` wrote.
+
+        Raises:
+            PromptError: The text is not JSON, has other keys or types, or contradicts itself.
+        """
+        try:
+            data = json.loads(text)
+            known = {field.name for field in dataclasses.fields(cls)}
+            if not isinstance(data, dict) or set(data) != known:
+                raise ValueError(f"expected exactly the keys {', '.join(sorted(known))}")
+            for key in ("vertebrae", "discs"):
+                if not isinstance(data[key], list):
+                    raise ValueError(f"{key} must be a list of names, got {data[key]!r}")
+                data[key] = tuple(map(str, data[key]))
+            for key in ("canal_visible", "sacrum_visible"):
+                if not isinstance(data[key], bool | None):
+                    raise ValueError(f"{key} must be true, false or null, got {data[key]!r}")
+            return cls(**data)
+        except ValueError as error:
+            raise PromptError(f"not the JSON of facts: {error}") from error
+
+
+def facts_from_label_map(
+    label_map: LabelMap, *, sequence: str | None = None, min_voxels: int = MIN_VOXELS
+) -> Facts:
+    """What a label map says is visible; ignored labels do not count.
+
+    Args:
+        label_map: Annotation (training, oracle) or prediction of a first pass.
+        sequence: MR weighting from the file header, one of `SEQUENCES`.
+        min_voxels: A structure counts as visible from this many voxels on.
+
+    Raises:
+        PromptError: The sequence is unknown.
+    """
+    num_voxels = dict.fromkeys(label_map.names.values(), 0)
+    for value, count in _voxel_counts(label_map.array).items():
+        if value in label_map.names and value not in label_map.ignored:
+            num_voxels[label_map.names[value]] += count
+    return facts_from_counts(num_voxels, sequence=sequence, min_voxels=min_voxels)
+
+
+def facts_from_counts(
+    num_voxels: Mapping[str, int], *, sequence: str | None = None, min_voxels: int = MIN_VOXELS
+) -> Facts:
+    """Facts from the number of voxels of each structure.
+
+    Args:
+        num_voxels: Voxels of *every* structure that the annotation knows, 0 for those not in the picture:
+            whether the canal can be seen is unknown (None) when the canal is not among the keys. Names
+            outside the spine are passed over.
+        sequence: MR weighting, one of `SEQUENCES`.
+        min_voxels: A structure counts as visible from this many voxels on.
+    """
+    visible = {name for name, count in num_voxels.items() if count >= max(min_voxels, 1)}
+    return Facts(
+        sequence=sequence,
+        vertebrae=bottom_to_top(visible, "vertebra"),
+        discs=bottom_to_top(visible, "disc"),
+        canal_visible=_any_visible(("spinal canal",), num_voxels, visible),
+        sacrum_visible=_any_visible(_SACRAL_NAMES, num_voxels, visible),
+    )
+
+
+def bottom_to_top(names: Iterable[str], kind: Kind) -> tuple[str, ...]:
+    """The vertebrae above the sacrum, or the discs, among some names: from bottom to top, each once."""
+    places = _places(kind)
+    return tuple(sorted({name for name in names if name in places}, key=places.__getitem__))
+
+
+def is_supernumerary(name: str) -> bool:
+    """True for T13, L6 and their discs: most people do not have them."""
+    if name.endswith(" disc"):
+        return any(is_supernumerary(f"{level} vertebra") for level in _levels(name))
+    above = vocabulary()[name].above
+    return above is not None and vocabulary()[above].below != name
+
+
+def perturb_facts(
+    facts: Facts,
+    rng: np.random.Generator,
+    *,
+    shift_probability: float = 0.1,
+    drop_probability: float = 0.1,
+    add_probability: float = 0.1,
+) -> Facts:
+    """Facts with the errors that a first pass of segmentation makes (training of mode C).
+
+    Three independent draws. Shift: every vertebra and disc is named one level too high or too low; what
+    leaves the spine is lost. Drop: one level, its disc below included, is missing. Add: the level next
+    to the bottom or the top end is claimed too, with the disc that joins it.
+
+    Args:
+        facts: True facts.
+        rng: Source of randomness; the same state gives the same result.
+        shift_probability: Chance of a shift by one [choice: 0.1 each, ATM-Net reference §2.6].
+        drop_probability: Chance that a level is dropped.
+        add_probability: Chance that a level is added.
+    """
+    ladder = _ladder(facts)
+    vertebrae = {ladder.index(name.removesuffix(" vertebra")) for name in facts.vertebrae}
+    discs = {ladder.index(_levels(name)[0]) for name in facts.discs}
+    if rng.random() < shift_probability:
+        step = int(rng.choice((-1, 1)))
+        vertebrae = {position + step for position in vertebrae}
+        discs = {position + step for position in discs}
+    if rng.random() < drop_probability and vertebrae:
+        dropped = int(rng.choice(sorted(vertebrae)))
+        vertebrae, discs = vertebrae - {dropped}, discs - {dropped}
+    if rng.random() < add_probability and vertebrae:
+        at_top = bool(rng.random() < 0.5)
+        added = max(vertebrae) + 1 if at_top else min(vertebrae) - 1
+        vertebrae, discs = vertebrae | {added}, discs | {added if at_top else added + 1}
+    names = {position: (level, lower) for position, (lower, level) in enumerate(pairwise(("S1", *ladder)))}
+    return dataclasses.replace(
+        facts,
+        vertebrae=bottom_to_top((f"{names[p][0]} vertebra" for p in vertebrae if p in names), "vertebra"),
+        discs=bottom_to_top((f"{'-'.join(names[p])} disc" for p in discs if p in names), "disc"),
+    )
+
+
+@cache
+def _places(kind: Kind) -> Mapping[str, int]:
+    """Place of every vertebra above the sacrum, or disc, counted from the bottom."""
+    found = [s.name for s in vocabulary().values() if s.kind == kind and s.region != "sacral spine"]
+    return {name: place for place, name in enumerate(reversed(found))}
+
+
+def _ladder(facts: Facts) -> list[str]:
+    """Levels of this spine from bottom to top: the usual ones and the extra ones that the facts name."""
+    named = {*facts.vertebrae, *(f"{level} vertebra" for disc in facts.discs for level in _levels(disc))}
+    return [
+        name.removesuffix(" vertebra")
+        for name in _places("vertebra")
+        if name in named or not is_supernumerary(name)
+    ]
+
+
+def _levels(disc: str) -> list[str]:
+    return disc.removesuffix(" disc").split("-")
+
+
+def _voxel_counts(array: Integer[np.ndarray, "i j k"]) -> dict[int, int]:
+    if array.size and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
+        counts = np.bincount(array.ravel())
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    values, counts = np.unique(array, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _require_bottom_to_top(names: Sequence[str], kind: Kind) -> None:
+    places = _places(kind)
+    for name in names:
+        if name not in places:
+            example = "L4-L5 disc" if kind == "disc" else "L4 vertebra"
+            raise PromptError(f"{name!r} is not a {kind} above the sacrum; expected e.g. {example!r}")
+    if any(places[upper] <= places[lower] for lower, upper in pairwise(names)):
+        raise PromptError(f"names must run from bottom to top without repeats, got {', '.join(names)}")
+
+
+def _any_visible(names: Sequence[str], num_voxels: Mapping[str, int], visible: set[str]) -> bool | None:
+    known = [name for name in names if name in num_voxels]
+    return any(name in visible for name in known) if known else None

@@ -1,0 +1,142 @@
+"""Prepared cases → training batches: patches, classes, and the facts that hold inside each patch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from nomina.errors import CaseError, ConfigError
+from nomina.language.facts import Facts, facts_from_counts, perturb_facts
+from nomina.language.prompts import Statement, image_statements, statement_choices
+from nomina.learning.augmentation import AugmentationConfig, cut_patch, vary_intensity
+from nomina.learning.cases import read_split
+from nomina.learning.prepared import PrepareConfig, PreparedEntry, open_prepared
+from nomina.learning.recipe import DataSource, WordsConfig
+from nomina.learning.sampling import CaseIndex, SamplingConfig, draw_plan, index_case
+from nomina.networks.words import EncodedPrompts
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass needs."""
+
+    patch: Float[Tensor, "b c i j"]
+    target: Integer[Tensor, "b i j"]
+    """Class per pixel, 255 where unknown."""
+    visible: Bool[Tensor, "b structures"]
+    """Structures of which at least half lies inside the patch."""
+    facts: tuple[Facts, ...]
+    """The same as facts, one per patch."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The cases of a recipe, indexed, with their weights in the mixture."""
+
+    prepare: PrepareConfig
+    cases: tuple[CaseIndex, ...]
+    case_weights: Float[np.ndarray, " cases"]
+    validation: tuple[PreparedEntry, ...]
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of classes 1…n−1."""
+        return self.prepare.structures
+
+
+def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
+    """Open and index every source of a recipe.
+
+    Raises:
+        CaseError: A source cannot be read, or no case is left to train on.
+        ConfigError: Two sources were prepared differently.
+    """
+    if not sources:
+        raise ConfigError("a recipe needs at least one entry in `data`")
+    datasets = [open_prepared(source.folder) for source in sources]
+    for source, dataset in zip(sources, datasets, strict=True):
+        if dataset.config != datasets[0].config:
+            raise ConfigError(
+                f"{source.folder} was prepared differently from {sources[0].folder} (spacing or structures); "
+                f"prepare both with the same settings"
+            )
+    training: list[PreparedEntry] = []
+    weights: list[float] = []
+    validation: list[PreparedEntry] = []
+    for source, dataset in zip(sources, datasets, strict=True):
+        entries: Sequence[PreparedEntry] = dataset.cases
+        if source.split is not None:
+            train = set(read_split(source.split, "train", source.fold))
+            validate = set(read_split(source.split, "validation", source.fold))
+            validation += [entry for entry in dataset.cases if entry.patient in validate]
+            entries = [entry for entry in dataset.cases if entry.patient in train]
+        if not entries:
+            raise CaseError(f"{source.folder} gives no case to train on; check the split and the folder")
+        training += entries
+        weights += [source.weight / len(entries)] * len(entries)
+    num_classes = len(datasets[0].config.structures) + 1
+    cases = tuple(index_case(entry, num_classes) for entry in training)
+    return TrainingData(datasets[0].config, cases, np.asarray(weights) / sum(weights), tuple(validation))
+
+
+def make_batch(
+    data: TrainingData,
+    sampling: SamplingConfig,
+    augmentation: AugmentationConfig,
+    *,
+    batch_size: int,
+    num_slices: int,
+    seed: tuple[int, ...],
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Draw and cut one batch; the same `seed` gives the same batch."""
+    rng = np.random.default_rng(seed)
+    plans = [draw_plan(data.cases, data.case_weights, sampling, rng) for _ in range(batch_size)]
+    patches, targets, visible, facts = [], [], [], []
+    for plan in plans:
+        index = data.cases[plan.case]
+        patch, target = cut_patch(index, plan, sampling.patch_size, num_slices, device)
+        patches.append(vary_intensity(patch, augmentation, plan.seed))
+        targets.append(target)
+        seen = index.visible(plan, sampling.patch_size)
+        visible.append(torch.from_numpy(seen))
+        counts = {name: 1 if is_seen else 0 for name, is_seen in zip(data.structures, seen, strict=True)}
+        facts.append(facts_from_counts(counts, sequence=index.entry.sequence, min_voxels=1))
+    return Batch(
+        patch=torch.stack(patches).contiguous(memory_format=torch.channels_last),
+        target=torch.stack(targets),
+        visible=torch.stack(visible).to(device),
+        facts=tuple(facts),
+    )
+
+
+def true_choices(facts: Sequence[Facts], structures: Sequence[str]) -> Integer[Tensor, "b s"]:
+    """Index of the true sentence of each statement; −1 where the facts do not say."""
+    statements = image_statements(structures)
+    rows = [[-1 if c is None else c for c in statement_choices(fact, statements)] for fact in facts]
+    return torch.tensor(rows)
+
+
+def hear(
+    words: EncodedPrompts,
+    facts: Sequence[Facts],
+    statements: Sequence[Statement],
+    cfg: WordsConfig,
+    rng: np.random.Generator,
+) -> EncodedPrompts:
+    """The prompts of one training step: predicted, constant, or stated (true or perturbed) facts."""
+    kind = rng.random()
+    if kind < cfg.predicted_share:
+        return words.predicted()
+    if kind < cfg.predicted_share + cfg.constant_share:
+        return words.constant(len(facts))
+    heard = [
+        perturb_facts(fact, rng, shift_probability=0.4, drop_probability=0.3, add_probability=0.3)
+        if rng.random() < cfg.perturbed_share
+        else fact
+        for fact in facts
+    ]
+    return words.saying([statement_choices(fact, statements) for fact in heard])

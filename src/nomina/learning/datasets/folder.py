@@ -1,0 +1,93 @@
+"""A plain folder of one's own scans and label maps.
+
+images/{name}.{nii.gz|nii|mha|nrrd}
+labels/{name}.{nii.gz|nii|mha|nrrd}       the same names; the format may differ
+dataset.json                              optional, see `FolderDescription`
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from nomina.config import config, parse_config
+from nomina.errors import CaseError
+from nomina.learning.cases import Case, natural_order
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+
+
+@config
+class FolderDescription:
+    """Content of a folder's `dataset.json`; every key may be left out."""
+
+    name: str = "folder"
+    """Name of the dataset."""
+    scheme: str | None = None
+    """Label scheme of the label maps, e.g. "spider"; without `scheme` and `labels` it is "nomina"."""
+    labels: dict[str, int] | None = None
+    """Label value of each structure, for label maps that follow no known scheme."""
+    sequence: str | None = None
+    """MR weighting of all scans: "T1" or "T2"."""
+    patients: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Patient of each scan name; a scan that is not listed is a patient of its own."""
+
+
+def folder_cases(root: Path | str) -> list[Case]:
+    """Every case of a folder, in natural order of its name.
+
+    A scan without label map, or the reverse, is listed too: preparing it reports the missing file.
+
+    Args:
+        root: The folder that holds `images` and `labels`.
+
+    Raises:
+        CaseError: There are no scans, or one name stands for two files.
+        ConfigError: `dataset.json` holds an unknown key or a wrong value.
+    """
+    root = Path(root)
+    description = _read_description(root / "dataset.json")
+    volumes, label_maps = _files(root / "images"), _files(root / "labels")
+    if not volumes:
+        raise CaseError(
+            f"{root} holds no images/*{{{','.join(SUFFIXES)}}}; put scans into images/ "
+            f"and label maps into labels/"
+        )
+    return [
+        Case(
+            id=name,
+            patient=description.patients.get(name, name),
+            volume_path=volumes.get(name, root / "images" / f"{name}.nii.gz"),
+            label_map_path=label_maps.get(name, root / "labels" / f"{name}.nii.gz"),
+            scheme=description.scheme or ("nomina" if description.labels is None else description.name),
+            dataset=description.name,
+            labels=description.labels,
+            sequence=description.sequence,
+        )
+        for name in sorted(volumes.keys() | label_maps.keys(), key=natural_order)
+    ]
+
+
+def _read_description(path: Path) -> FolderDescription:
+    if not path.is_file():
+        return FolderDescription()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{path} cannot be read as JSON: {error}") from error
+    description = parse_config(FolderDescription, content, source=str(path))
+    if description.scheme and description.labels:
+        raise CaseError(f"{path} gives both 'scheme' and 'labels'; keep the one that the label maps follow")
+    return description
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob("*")):
+        suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+        if suffix is None or path.name.startswith("."):
+            continue
+        name = path.name[: -len(suffix)]
+        if name in files:
+            raise CaseError(f"{folder} holds {files[name].name} and {path.name}; keep one of them")
+        files[name] = path
+    return files

@@ -1,0 +1,123 @@
+"""The training objective: L = DiceFocal + λ·L_ftc [paper, second-hand] + what mode B needs [choice]."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from nomina.config import config
+from nomina.learning.prepared import IGNORED
+from nomina.networks.atm_net import NetworkOutput
+
+SMOOTH = 1e-5
+"""Added above and below in Dice, as in MONAI."""
+
+
+@config
+class LossConfig:
+    """Weights of the parts of the objective."""
+
+    dice: float = 1.0
+    """Weight of softmax Dice [paper names DiceFocal; 1 is MONAI's default]."""
+    focal: float = 1.0
+    """Weight of the focal loss [as above]."""
+    focal_gamma: float = 2.0
+    """Exponent of the focal loss [MONAI's default]."""
+    is_monai_form: bool = False
+    """Use MONAI's stock `DiceFocalLoss(softmax=True)`, whose focal part is a one-vs-all sigmoid."""
+    contrast: float = 1.0
+    """Weight λ of L_ftc [paper writes the plain sum]."""
+    contrast_warmup: float = 0.1
+    """Share of the training over which λ rises from 0 [choice]."""
+    first_logits: float = 0.5
+    """Weight of DiceFocal on CCAE's first logits [choice]."""
+    facts: float = 0.1
+    """Weight of the fact predictor's cross-entropies [choice]."""
+
+
+def dice_focal(
+    logits: Float[Tensor, "b n i j"], target: Integer[Tensor, "b i j"], cfg: LossConfig
+) -> Float[Tensor, ""]:
+    """Dice over the classes present in the batch (background excluded) plus focal cross-entropy.
+
+    Pixels of class 255 count in neither. A batch without any known pixel gives 0.
+    """
+    if cfg.is_monai_form:
+        return _monai_dice_focal(logits, target, cfg)
+    known = target != IGNORED
+    labels = torch.where(known, target, 0)
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    log_right = log_probabilities.gather(1, labels[:, None])[:, 0]
+    right = log_right.exp() * known
+    num_known = known.sum().clamp(min=1)
+    focal = -((1 - right) ** cfg.focal_gamma * log_right * known).sum() / num_known
+
+    num_classes = logits.shape[1]
+    overlap = torch.zeros(num_classes, device=logits.device).index_add(0, labels.flatten(), right.flatten())
+    predicted = torch.einsum("bnij,bij->n", log_probabilities.exp(), known.float())
+    reference = torch.bincount(labels[known], minlength=num_classes).float()
+    dice = (2 * overlap + SMOOTH) / (predicted + reference + SMOOTH)
+    present = reference[1:] > 0
+    dice_loss = 1 - dice[1:][present].mean() if present.any() else dice.sum() * 0
+    return cfg.dice * dice_loss + cfg.focal * focal
+
+
+def fact_loss(
+    output: NetworkOutput, choices: Integer[Tensor, "b s"], visible: Bool[Tensor, "b structures"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each statement (choice −1: unknown, not trained on) plus presence cross-entropy."""
+    if output.presence is None:
+        raise AssertionError("a network without a fact predictor has no fact loss")
+    loss = F.binary_cross_entropy_with_logits(output.presence.float(), visible.float())
+    for index, logits in enumerate(output.statements):
+        if (choices[:, index] >= 0).any():
+            loss = loss + F.cross_entropy(logits.float(), choices[:, index], ignore_index=-1)
+    return loss
+
+
+def objective(
+    output: NetworkOutput,
+    target: Integer[Tensor, "b i j"],
+    choices: Integer[Tensor, "b s"],
+    visible: Bool[Tensor, "b structures"],
+    cfg: LossConfig,
+    progress: float,
+) -> dict[str, Float[Tensor, ""]]:
+    """Each weighted part of the objective by name; their sum is what is minimised.
+
+    Args:
+        output: The network's forward pass.
+        target: Class of each pixel, 255 where unknown.
+        choices: Index of the true sentence of each statement, −1 where unknown.
+        visible: Structures inside the patch.
+        cfg: Weights.
+        progress: Share of the training done, 0 to 1; λ warms up with it.
+    """
+    parts = {"segmentation": dice_focal(output.logits, target, cfg)}
+    if output.first_logits is not None and cfg.first_logits:
+        stride = target.shape[-1] // output.first_logits.shape[-1]
+        coarse = target[:, stride // 2 :: stride, stride // 2 :: stride]
+        parts["first_logits"] = cfg.first_logits * dice_focal(output.first_logits, coarse, cfg)
+    if output.contrast_loss is not None:
+        warmth = min(1.0, progress / cfg.contrast_warmup) if cfg.contrast_warmup else 1.0
+        parts["contrast"] = cfg.contrast * warmth * output.contrast_loss
+    if output.presence is not None:
+        parts["facts"] = cfg.facts * fact_loss(output, choices, visible)
+    return parts
+
+
+def _monai_dice_focal(logits: Tensor, target: Tensor, cfg: LossConfig) -> Tensor:
+    """MONAI's class on the known pixels; ignored ones are made right by construction and weigh nothing in Dice."""
+    from monai.losses import DiceFocalLoss
+
+    known = (target != IGNORED)[:, None]
+    one_hot = F.one_hot(torch.where(known[:, 0], target, 0), logits.shape[1]).permute(0, 3, 1, 2).float()
+    certain = (one_hot * 2 - 1) * 50.0
+    loss = DiceFocalLoss(
+        softmax=True,
+        include_background=False,
+        gamma=cfg.focal_gamma,
+        lambda_dice=cfg.dice,
+        lambda_focal=cfg.focal,
+    )
+    return loss(torch.where(known, logits.float(), certain), one_hot)

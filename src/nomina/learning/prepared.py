@@ -1,0 +1,212 @@
+"""A prepared dataset: the folder that `nomina prepare` writes and training reads.
+
+    dataset.json            PrepareConfig, one record per case, the cases left out and why
+    {case}.image.npy        float16, axes R (slices) A S, mean 0, standard deviation 1
+    {case}.labels.npy       uint8 on the same grid: 0 background, 1… structures in order, 255 ignored
+
+A case is part of the dataset once its record stands in `dataset.json`, which is replaced as a whole.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+from pydantic import TypeAdapter
+
+from nomina.config import config, to_plain
+from nomina.errors import CaseError, ConfigError, OutputError
+from nomina.imaging.grid import Grid
+from nomina.imaging.preparation import ImagePreparation
+from nomina.learning.cases import natural_order
+
+FORMAT = 1
+"""Goes up whenever the same source would give other voxels."""
+
+IGNORED = 255
+"""Class index of voxels that neither loss nor metrics look at."""
+
+_VERTEBRAE = tuple(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"))
+_DISCS = tuple(
+    f"{upper}-{lower} disc"
+    for lower, upper in zip(
+        ("S1", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10"),
+        ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"),
+        strict=True,
+    )
+)
+
+STRUCTURE_PRESETS = {
+    "spider18": (*_VERTEBRAE[:8], "spinal canal", *_DISCS[:8]),
+    "mrspineseg19": ("sacrum", *_VERTEBRAE, *_DISCS),
+}
+"""Class orders by name; everything else that is labelled is ignored in training.
+
+`spider18`: with the background 18 classes; rarer levels (T9 and up) have too few cases [choice]."""
+
+
+@config
+class PrepareConfig:
+    """What a prepared dataset holds; one dataset has one config."""
+
+    structures: tuple[str, ...] = STRUCTURE_PRESETS["spider18"]
+    """Class order: class index = position + 1, 0 is background."""
+    image: ImagePreparation = ImagePreparation()
+    """Spacing and intensity scale; inference uses the same."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.structures) < IGNORED or len(set(self.structures)) < len(self.structures):
+            raise ConfigError(f"structures must be 1 to {IGNORED - 1} different names, got {self.structures}")
+
+
+@dataclass(frozen=True)
+class PreparedEntry:
+    """One case of a prepared dataset; its arrays stay on disk until asked for."""
+
+    folder: Path
+    id: str
+    patient: str
+    dataset: str
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    """Voxel index to RAS+ mm."""
+    spacing_mm: tuple[float, float, float]
+    voxel_counts: dict[str, int]
+    """Voxels of each structure, in class order."""
+    num_ignored_voxels: int
+    sequence: str | None = None
+    subset: str | None = None
+    doubtful: str | None = None
+    source: tuple[str, ...] = ()
+    """What the case was made from; a rerun makes it again when this differs."""
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of image and labels."""
+        return Grid(self.shape, np.array(self.affine))
+
+    def image(self) -> Float16[np.ndarray, "i j k"]:
+        """The normalised scan, as a read-only memory map."""
+        return self._open("image", np.float16)
+
+    def labels(self) -> UInt8[np.ndarray, "i j k"]:
+        """Class indices, as a read-only memory map."""
+        return self._open("labels", np.uint8)
+
+    def _open(self, kind: str, dtype: type) -> np.ndarray:
+        path = _array_path(self.folder, self.id, kind)
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, EOFError, ValueError) as error:
+            raise CaseError(
+                f"case {self.id}: {path} cannot be read ({error}); run `nomina prepare` again"
+            ) from error
+        if array.shape != self.shape or array.dtype != dtype:
+            raise CaseError(
+                f"case {self.id}: {path} holds {array.shape} {array.dtype}, expected {self.shape} "
+                f"{np.dtype(dtype)}; run `nomina prepare` again with --force"
+            )
+        return array
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A cache on disk."""
+
+    folder: Path
+    config: PrepareConfig
+    cases: tuple[PreparedEntry, ...]
+    """In natural order of their ids."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why each case that could not be prepared is not here."""
+    is_complete: bool = False
+    """False while cases asked for are missing."""
+
+
+def open_prepared(folder: Path | str) -> PreparedDataset:
+    """A prepared dataset, for reading.
+
+    Raises:
+        CaseError: The folder holds no prepared dataset, an unfinished one, or one of another version.
+    """
+    dataset = read_prepared(Path(folder))
+    if dataset is None:
+        raise CaseError(f"{folder} holds no dataset.json; make the dataset with `nomina prepare`")
+    if not dataset.is_complete:
+        raise CaseError(
+            f"{folder} is not finished ({len(dataset.cases)} cases so far); run the same `nomina prepare` "
+            f"again"
+        )
+    return dataset
+
+
+def read_prepared(folder: Path) -> PreparedDataset | None:
+    """What `dataset.json` says, finished or not; None where there is none.
+
+    Raises:
+        CaseError: The file is damaged or of another version.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
+        if version != FORMAT:
+            raise CaseError(
+                f"{path} has format {version}, this version of nomina reads {FORMAT}; prepare it "
+                f"anew with --force"
+            )
+        cases = [{"folder": folder, **case} for case in content.pop("cases")]
+        return TypeAdapter(PreparedDataset).validate_python({"folder": folder, "cases": cases, **content})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CaseError):
+            raise
+        raise CaseError(
+            f"{path} is not the index of a prepared dataset ({error}); prepare it anew with --force"
+        ) from error
+
+
+def write_index(dataset: PreparedDataset) -> None:
+    """Replace `dataset.json` in one step."""
+    cases = sorted(dataset.cases, key=lambda case: natural_order(case.id))
+    content = {
+        "format": FORMAT,
+        "is_complete": dataset.is_complete,
+        "config": to_plain(dataset.config),
+        "left_out": dataset.left_out,
+        "cases": [{key: value for key, value in asdict(case).items() if key != "folder"} for case in cases],
+    }
+    text = json.dumps(content, ensure_ascii=False)
+    _replace(dataset.folder / "dataset.json", lambda file: file.write(text.encode()))
+
+
+def write_array(folder: Path, case_id: str, kind: str, array: np.ndarray) -> None:
+    """Write "image" or "labels" of a case in one step."""
+    _replace(_array_path(folder, case_id, kind), lambda file: np.save(file, np.ascontiguousarray(array)))
+
+
+def remove_arrays(folder: Path, case_id: str) -> None:
+    """Delete the arrays of a case that has no record any more."""
+    for kind in ("image", "labels"):
+        _array_path(folder, case_id, kind).unlink(missing_ok=True)
+
+
+def _array_path(folder: Path, case_id: str, kind: str) -> Path:
+    return folder / f"{case_id}.{kind}.npy"
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error}; free space or choose another folder"
+        ) from error

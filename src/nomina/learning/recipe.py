@@ -1,0 +1,104 @@
+"""A recipe: one experiment as frozen dataclasses, read from one YAML file in `recipes/`."""
+
+from typing import Literal
+
+from nomina.config import config
+from nomina.errors import ConfigError
+from nomina.learning.augmentation import AugmentationConfig
+from nomina.learning.losses import LossConfig
+from nomina.learning.sampling import SamplingConfig
+from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.build import NetworkConfig
+
+
+@config
+class DataSource:
+    """One prepared dataset (a folder that `nomina prepare` wrote) and its part in the mixture."""
+
+    folder: str
+    """Relative to where the command runs."""
+    weight: float = 1.0
+    """Share of the training patches, relative to the other sources."""
+    split: str | None = None
+    """Split file by patient; its train part trains and its validation part validates. None: all cases train."""
+    fold: int | None = None
+    """Fold of the split file; None takes its top-level lists."""
+
+
+@config
+class WordsConfig:
+    """Which text the network hears in training."""
+
+    encoder: str = "minilm"
+    """Text encoder, or `table:<file.npz>`."""
+    encoder_source: str | None = None
+    """Local folder or hub id of the encoder's weights, where it is not bundled."""
+    predicted_share: float = 0.6
+    """Share of steps whose image view is predicted from the image (mode B) [choice, ≥ 0.5]."""
+    constant_share: float = 0.2
+    """Share of steps with the generic sentence alone (mode A). The rest states facts of the reference, which
+    keeps modes C, D, E possible [choice]."""
+    perturbed_share: float = 0.5
+    """Share of the stated facts that are perturbed (a level shifted, dropped or added), so that the network
+    does not learn to trust words blindly [choice]."""
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.predicted_share, self.constant_share) < 0
+            or self.predicted_share + self.constant_share > 1
+        ):
+            raise ConfigError(
+                f"predicted_share and constant_share must be ≥ 0 and sum to at most 1, "
+                f"got {self.predicted_share} and {self.constant_share}"
+            )
+
+
+@config
+class TrainConfig:
+    """Length, optimiser and bookkeeping."""
+
+    steps: int = 20_000
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Patches per forward pass and device."""
+    accumulate: int = 1
+    """Forward passes per optimiser step."""
+    learning_rate: float = 1e-3
+    """Peak AdamW learning rate [choice]: 1e-4 for Swin UNETR, 1e-3 for the convolutional backbone."""
+    weight_decay: float = 1e-2
+    """On matrices only: not on norms, biases, gates and scales [choice]."""
+    warmup_share: float = 0.05
+    """Share of the steps over which the rate rises linearly; it then falls along a cosine to 1 % [choice]."""
+    clip_norm: float = 1.0
+    """Largest gradient norm [choice]."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights that are validated and saved [choice]; rises from 0 at the start."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """bf16 autocast; contrastive sums and losses stay in float32."""
+    validate_every: int = 500
+    """Steps between validations on whole scans."""
+    save_minutes: float = 5.0
+    """Minutes between saves of the state to resume from."""
+    log_every: int = 50
+    """Steps between progress lines."""
+    seed: int = 0
+    """Every draw follows from it and the step."""
+
+
+@config
+class Recipe:
+    """One experiment."""
+
+    name: str
+    data: tuple[DataSource, ...]
+    """The first source sets structures and preparation; the others must agree with it."""
+    scheme: str = "spider"
+    """Label scheme whose level numbering the labels follow."""
+    network: NetworkConfig = ATMNetConfig()
+    initial_checkpoint: str | None = None
+    """Checkpoint folder to start from (fine-tuning): same network, structures and width of text; the words stay."""
+    words: WordsConfig = WordsConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    losses: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()

@@ -1,0 +1,171 @@
+"""A checkpoint is a folder; loading one executes no code and refuses anything incomplete or altered.
+
+model.safetensors   weights
+config.json         network, image preparation, encoder, scheme: `CheckpointConfig`
+structures.json     names of classes 1…n−1, in order
+bank.npz            prompt vectors with their provenance
+run.json            how it was trained, and the sha256 of the files above
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nomina.config import config, parse_config, to_plain
+from nomina.errors import CheckpointError, ConfigError, OutputError
+from nomina.imaging.preparation import ImagePreparation
+from nomina.language.bank import PromptBank
+from nomina.networks.build import Network, NetworkConfig, build_network
+from nomina.networks.words import EncodedPrompts, encode_prompts
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+HASHED_FILES = ("model.safetensors", "config.json", "structures.json", "bank.npz")
+
+
+@config
+class CheckpointConfig:
+    """What inference must know about a network."""
+
+    format: int = FORMAT
+    network: NetworkConfig
+    preparation: ImagePreparation = ImagePreparation()
+    """How a scan is brought to the network; the same as in training."""
+    scheme: str = "spider"
+    """Label scheme whose level numbering the training labels follow."""
+    modality: str = "MR"
+    """DICOM modality the network was trained on."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network with all that is needed to use it."""
+
+    name: str
+    config: CheckpointConfig
+    structures: tuple[str, ...]
+    """Names of classes 1…n−1."""
+    bank: PromptBank
+    network: Network
+    """In eval mode."""
+    digest: str
+    """sha256 over the files' hashes: names these exact weights and words."""
+    run: Mapping[str, Any]
+    """Versions, commit, seed, split and metrics of the training."""
+
+    def words(self, paraphrase: int = 0) -> EncodedPrompts:
+        """The prompts of every class, from the bank."""
+        return encode_prompts(self.bank, self.structures, paraphrase=paraphrase)
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor],
+    cfg: CheckpointConfig,
+    structures: tuple[str, ...],
+    bank: PromptBank,
+    run: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint folder; an older one of the same name is replaced as a whole.
+
+    Args:
+        folder: Where; its parent is made.
+        weights: State of the network.
+        cfg: See `CheckpointConfig`.
+        structures: Names of classes 1…n−1.
+        bank: Every sentence the network needs.
+        run: JSON-able record of the training.
+        dtype: Storage type of the weights; float16 halves a shipped file.
+    """
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    try:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        part.mkdir(parents=True)
+        stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
+        save_file(stored, part / "model.safetensors")
+        (part / "config.json").write_text(json.dumps(to_plain(cfg), indent=1), encoding="utf-8")
+        (part / "structures.json").write_text(json.dumps(structures, indent=1), encoding="utf-8")
+        bank.save(part / "bank.npz")
+        record = {**run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
+        (part / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(part, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
+        ) from error
+
+
+def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint folder.
+
+    Raises:
+        CheckpointError: A file is missing, altered, of another version, or does not fit the others.
+    """
+    folder = Path(folder)
+    run = _read_json(folder, "run.json")
+    recorded = run.get("files", {})
+    for name in HASHED_FILES:
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {folder} has no {name}; copy the whole folder again")
+        if _sha256(path) != recorded.get(name):
+            raise CheckpointError(
+                f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or copied badly"
+            )
+    plain = _read_json(folder, "config.json")
+    if plain.get("format") != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {folder} has format {plain.get('format')}, this version of nomina reads {FORMAT}"
+        )
+    try:
+        cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    structures = tuple(str(name) for name in _read_json(folder, "structures.json"))
+    bank = PromptBank.load(folder / "bank.npz")
+    network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
+    _load_weights(network, folder / "model.safetensors")
+    network.eval().to(device, memory_format=torch.channels_last)
+    digest = hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
+    return Checkpoint(folder.name, cfg, structures, bank, network, digest, run)
+
+
+def _load_weights(network: Network, path: Path) -> None:
+    try:
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{path} does not fit the network in config.json: {error}") from error
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is not a checkpoint folder: it has no {name}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder}: {name} cannot be read ({error}); copy the folder again"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,192 @@
+"""What a network sees: geometry, intensity scale and classes after preparation."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nomina.errors import ConfigError, VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid, resample_classes
+from nomina.imaging.volume import Volume
+
+PREPARATION = ImagePreparation(in_plane_spacing_mm=0.6)
+
+
+def sagittal_grid(
+    shape: tuple[int, int, int] = (5, 40, 50), spacing_mm: tuple[float, ...] = (4.0, 0.47, 0.33)
+) -> Grid:
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = (-7.0, 12.0, 300.0)
+    return Grid(shape, affine)
+
+
+def world(grid: Grid) -> np.ndarray:
+    indices = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), axis=-1)
+    return grid.to_world(indices.reshape(-1, 3)).reshape(*grid.shape, 3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 4), st.integers(24, 60), st.integers(24, 60)),
+    spacing_mm=st.tuples(st.floats(2, 6), st.floats(0.25, 1.5), st.floats(0.25, 1.5)),
+    axis=st.integers(0, 2),
+)
+def test_a_ramp_in_world_coordinates_stays_the_same_ramp(
+    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], axis: int
+) -> None:
+    grid = sagittal_grid(shape, spacing_mm)
+    ramp = world(grid)[..., axis].astype(np.float32)
+    image, prepared = normalise(Volume(ramp, grid), ImagePreparation(clip_percentiles=(0, 100)))
+    inner = (slice(None), slice(3, -3), slice(3, -3))  # the filter repeats border pixels
+    place = world(prepared)[..., axis][inner].ravel()
+    slope, offset = np.polyfit(place, image[inner].ravel().astype(np.float64), 1)
+    assert slope > 0
+    error_mm = np.abs(image[inner].ravel() - (slope * place + offset)).max() / slope
+    assert error_mm < 0.09 * spacing_mm[axis]  # a triangle sampled at pixels is centred to 0.086 of a pixel
+
+
+def test_the_prepared_grid_keeps_slices_and_the_centre_of_the_field_of_view() -> None:
+    grid = sagittal_grid()
+    prepared = prepared_grid(grid, PREPARATION)
+    assert prepared.spacing_mm == pytest.approx((4.0, 0.6, 0.6), abs=1e-9)
+    assert prepared.shape == (5, round(40 * 0.47 / 0.6), round(50 * 0.33 / 0.6))
+    centres = [(np.array(g.shape)[None] - 1) / 2 for g in (grid, prepared)]
+    np.testing.assert_allclose(grid.to_world(centres[0]), prepared.to_world(centres[1]), atol=1e-9)
+    np.testing.assert_allclose(
+        grid.to_world(np.array([[3.0, *centres[0][0, 1:]]])),
+        prepared.to_world(np.array([[3.0, *centres[1][0, 1:]]])),
+    )
+
+
+def test_intensities_have_mean_0_and_deviation_1_and_one_hot_pixel_changes_nothing() -> None:
+    array = np.random.default_rng(0).normal(100, 20, (5, 40, 50)).astype(np.float32)
+    image, _ = normalise(Volume(array, sagittal_grid()), PREPARATION)
+    assert image.dtype == np.float32
+    assert image.flags.c_contiguous
+    assert float(image.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(image.std()) == pytest.approx(1, abs=1e-5)
+    hot = array.copy()
+    hot[2, 20, 25] = array.max() * 1e6
+    spoiled, _ = normalise(Volume(hot, sagittal_grid()), PREPARATION)
+    assert np.abs(spoiled - image).mean() < 1e-2
+
+
+def test_gain_and_offset_of_the_scanner_do_not_matter() -> None:
+    array = np.random.default_rng(1).normal(100, 20, (5, 40, 50)).astype(np.float32)
+    one, _ = normalise(Volume(array, sagittal_grid()), PREPARATION)
+    other, _ = normalise(Volume(array * 37 + 1000, sagittal_grid()), PREPARATION)
+    np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_every_orientation_of_one_scan_gives_identical_voxels_at_the_same_places() -> None:
+    array = np.random.default_rng(2).integers(0, 255, (5, 40, 50)).astype(np.uint8)
+    grid = sagittal_grid()
+    expected, expected_grid = normalise(Volume(array, grid), PREPARATION)
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            affine = grid.affine[:, [*order, 3]].copy()
+            turned = array.transpose(order)[tuple(slice(None, None, flip) for flip in flips)]
+            for axis, flip in enumerate(flips):
+                if flip < 0:
+                    affine[:3, 3] += affine[:3, axis] * (turned.shape[axis] - 1)
+                    affine[:3, axis] *= -1
+            image, prepared = normalise(Volume(turned, Grid(turned.shape, affine)), PREPARATION)
+            np.testing.assert_array_equal(image, expected)
+            assert prepared.matches(expected_grid)
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = np.zeros((2, 200, 200), dtype=np.float32)
+    stripes[:, ::2] = 1.0
+    stripes[1] += 5.0
+    grid = sagittal_grid(stripes.shape, (4.0, 0.2, 0.2))
+    image, _ = normalise(Volume(stripes, grid), ImagePreparation(clip_percentiles=(0, 100)))
+    step = image[1].mean() - image[0].mean()  # 5 in the scan's units
+    assert image[0, 3:-3, 3:-3].std() / step * 5 < 0.02
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "word"),
+    [((0.5, 0.5, 4.0), "axial"), ((0.5, 4.0, 0.5), "coronal")],
+    ids=["axial", "coronal"],
+)
+def test_scans_that_are_not_sagittal_are_refused_by_name(
+    spacing_mm: tuple[float, float, float], word: str
+) -> None:
+    volume = Volume(np.random.default_rng(0).random((6, 6, 6)), sagittal_grid((6, 6, 6), spacing_mm))
+    with pytest.raises(VolumeError, match=word):
+        normalise(volume, PREPARATION)
+
+
+def test_isotropic_scans_are_taken() -> None:
+    volume = Volume(np.random.default_rng(0).random((6, 7, 8)), sagittal_grid((6, 7, 8), (0.9, 0.9, 0.9)))
+    assert normalise(volume, PREPARATION)[0].shape == (6, 10, 12)
+
+
+def test_a_scan_of_one_value_is_refused() -> None:
+    with pytest.raises(VolumeError, match="no contrast"):
+        normalise(Volume(np.full((5, 40, 50), 7), sagittal_grid()), PREPARATION)
+
+
+@pytest.mark.parametrize("wrong", [{"in_plane_spacing_mm": 0.0}, {"clip_percentiles": (99.5, 0.5)}])
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        ImagePreparation(**wrong)
+
+
+def blobs(shape: tuple[int, int, int]) -> np.ndarray:
+    """Three touching ellipsoids (classes 1, 2, 255), smooth at the scale of a pixel."""
+    i, j, k = np.meshgrid(*[np.arange(size) for size in shape], indexing="ij")
+    classes = np.zeros(shape, dtype=np.uint8)
+    for label, centre in ((1, 0.25), (2, 0.5), (255, 0.75)):
+        inside = ((i - 2) / 3) ** 2 + ((j / shape[1] - 0.5) / 0.3) ** 2 + (
+            (k / shape[2] - centre) / 0.13
+        ) ** 2 < 1
+        classes[inside] = label
+    return classes
+
+
+@pytest.mark.parametrize("spacing_mm", [(4.0, 0.47, 0.47), (4.0, 0.33, 0.9), (4.0, 1.1, 0.61)])
+def test_structures_keep_their_place_and_size(spacing_mm: tuple[float, float, float]) -> None:
+    grid = sagittal_grid((5, 90, 120), spacing_mm)
+    classes = blobs(grid.shape)
+    prepared = prepared_grid(grid, PREPARATION)
+    result = resample_classes(classes, grid, prepared)
+    assert set(np.unique(result)) == {0, 1, 2, 255}
+    for label in (1, 2, 255):
+        before, after = classes == label, result == label
+        gap_mm = np.abs(world(grid)[before].mean(axis=0) - world(prepared)[after].mean(axis=0))
+        assert gap_mm.max() < 0.1
+        volumes_ml = before.sum() * grid.voxel_volume_ml, after.sum() * prepared.voxel_volume_ml
+        assert volumes_ml[1] == pytest.approx(volumes_ml[0], rel=0.02)
+
+
+def test_classes_on_the_same_spacing_come_back_unchanged() -> None:
+    grid = sagittal_grid((5, 90, 120), (4.0, 0.6, 0.6))
+    classes = np.random.default_rng(0).integers(0, 4, grid.shape).astype(np.uint8)
+    np.testing.assert_array_equal(resample_classes(classes, grid, prepared_grid(grid, PREPARATION)), classes)
+
+
+def test_the_class_with_the_largest_share_wins() -> None:
+    grid = sagittal_grid((2, 30, 31), (4.0, 0.9, 1.2))
+    prepared = prepared_grid(grid, PREPARATION)
+    classes = np.random.default_rng(3).integers(0, 4, grid.shape).astype(np.uint8)
+    at = [
+        grid.to_voxels(world(prepared)[0].reshape(-1, 3))[:, axis].reshape(prepared.shape[1:])
+        for axis in (1, 2)
+    ]
+    rows, columns = at[0][:, 0], at[1][0]
+    shares = []
+    for label in range(4):
+        masks = (classes == label).astype(np.float64)
+        along_j = np.apply_along_axis(lambda line: np.interp(rows, np.arange(30), line), 1, masks)
+        shares.append(np.apply_along_axis(lambda line: np.interp(columns, np.arange(31), line), 2, along_j))
+    ranked = np.sort(shares, axis=0)
+    is_clear = ranked[-1] - ranked[-2] > 1e-4
+    result = resample_classes(classes, grid, prepared)
+    assert is_clear.mean() > 0.8
+    np.testing.assert_array_equal(result[is_clear], np.argmax(shares, axis=0)[is_clear])
