@@ -165,7 +165,9 @@ def test_a_drop_loses_one_vertebra_and_the_disc_below_it():
     results = {perturbed(LUMBAR_FACTS, seed, drop_probability=1) for seed in range(60)}
     assert results == {
         dataclasses.replace(
-            LUMBAR_FACTS, vertebrae=LUMBAR[:n] + LUMBAR[n + 1 :], discs=LUMBAR_DISCS[:n] + LUMBAR_DISCS[n + 1 :]
+            LUMBAR_FACTS,
+            vertebrae=LUMBAR[:n] + LUMBAR[n + 1 :],
+            discs=LUMBAR_DISCS[:n] + LUMBAR_DISCS[n + 1 :],
         )
         for n in range(5)
     }
@@ -185,7 +187,9 @@ def test_noise_comes_at_the_stated_rate_and_can_be_replayed():
     changed = np.mean([perturb_facts(LUMBAR_FACTS, rng) != LUMBAR_FACTS for _ in range(2000)])
     # An addition below L5 has nowhere to go: 1 - 0.9 * 0.9 * 0.95.
     assert changed == pytest.approx(1 - 0.9 * 0.9 * 0.95, abs=0.03)
-    assert perturbed(LUMBAR_FACTS, 3, shift_probability=0.5) == perturbed(LUMBAR_FACTS, 3, shift_probability=0.5)
+    assert perturbed(LUMBAR_FACTS, 3, shift_probability=0.5) == perturbed(
+        LUMBAR_FACTS, 3, shift_probability=0.5
+    )
 
 
 def test_noisy_facts_are_always_valid_facts():

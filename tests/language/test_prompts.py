@@ -23,7 +23,15 @@ from nomina.language.prompts import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-VERTEBRAE = ("L5 vertebra", "L4 vertebra", "L3 vertebra", "L2 vertebra", "L1 vertebra", "T12 vertebra", "T11 vertebra")
+VERTEBRAE = (
+    "L5 vertebra",
+    "L4 vertebra",
+    "L3 vertebra",
+    "L2 vertebra",
+    "L1 vertebra",
+    "T12 vertebra",
+    "T11 vertebra",
+)
 DISCS = ("L5-S1 disc", "L4-L5 disc", "L3-L4 disc", "L2-L3 disc", "L1-L2 disc", "T12-L1 disc", "T11-T12 disc")
 STRUCTURES = (*VERTEBRAE, *DISCS, "spinal canal", "sacrum")
 EXAMPLE = Facts("T2", VERTEBRAE, DISCS, canal_visible=True)
@@ -31,7 +39,9 @@ EXAMPLES = (
     EXAMPLE,
     Facts(),
     Facts("PD", ("L4 vertebra",), ("L4-L5 disc",), canal_visible=False, sacrum_visible=True),
-    Facts("STIR", ("L6 vertebra", "T13 vertebra", "C7 vertebra"), (), canal_visible=True, sacrum_visible=False),
+    Facts(
+        "STIR", ("L6 vertebra", "T13 vertebra", "C7 vertebra"), (), canal_visible=True, sacrum_visible=False
+    ),
     Facts("T1", ("C7 vertebra", "C6 vertebra"), ("C6-C7 disc",)),
 )
 
@@ -49,7 +59,10 @@ def golden_lines() -> dict[str, list[str]]:
             for p in paraphrases
             for option, sentence in zip(statement.options, statement.sentences(p), strict=True)
         ],
-        "image_views.txt": [GENERIC_SENTENCE, *(image_view(facts, p) for facts in EXAMPLES for p in paraphrases)],
+        "image_views.txt": [
+            GENERIC_SENTENCE,
+            *(image_view(facts, p) for facts in EXAMPLES for p in paraphrases),
+        ],
     }
 
 

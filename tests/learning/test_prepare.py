@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_a_prepared_case_is_what_its_files_hold(spider_folder: Path, tmp_path: P
     assert dataset.config == CONFIG
     case = dataset.cases[0]
     image, labels = case.image(), case.labels()
-    assert (image.dtype, labels.dtype) == (np.float16, np.uint8)
+    assert image.dtype == np.float16
+    assert labels.dtype == np.uint8
     assert isinstance(image, np.memmap)
     assert image.shape == labels.shape == case.shape == (5, 64, 112)
     assert case.spacing_mm == pytest.approx((4.0, 0.6, 0.6))
@@ -143,11 +145,11 @@ def test_a_kill_at_any_write_leaves_no_broken_case(
     prepare_cases(cases, tmp_path / "whole", CONFIG)
     out, writes = tmp_path / "out", 0
 
-    def save(file: object, array: np.ndarray) -> None:
+    def save(file: IO[bytes], array: np.ndarray) -> None:
         nonlocal writes
         writes += 1
         if writes == fatal_write:
-            file.write(b"\x93NUMPY half")  # type: ignore[attr-defined]
+            file.write(b"\x93NUMPY half")
             raise KeyboardInterrupt
         np.lib.format.write_array(file, array)
 
@@ -216,7 +218,7 @@ def test_all_faulty_cases_are_named_with_their_fault_and_the_good_ones_are_kept(
     write_image(spider_folder / "masks" / "3_t1.mha", labels, (4.0, 0.8, 0.8))
     write_image(spider_folder / "images" / "3_t2.mha", scan)
     write_image(spider_folder / "images" / "4_t2.mha", scan)
-    top_down = np.select([labels == 1, labels == 2, labels == 3], [3, 2, 1], labels).astype(np.uint16)
+    top_down = np.where((labels >= 1) & (labels <= 3), 4 - labels, labels).astype(np.uint16)
     write_image(spider_folder / "masks" / "4_t2.mha", top_down)
     write_image(spider_folder / "images" / "5_t2.mha", scan)
     write_image(spider_folder / "masks" / "5_t2.mha", np.where(labels == 1, 77, labels).astype(np.uint16))
@@ -307,3 +309,14 @@ def test_real_cases_keep_the_place_of_every_structure(shared_data: Path, tmp_pat
             volume_ml = case.voxel_counts[name] * case.grid.voxel_volume_ml
             assert volume_ml == pytest.approx(mask.sum() * reference.grid.voxel_volume_ml, rel=0.05)
     assert dataset.cases[1].doubtful
+
+
+def test_label_values_may_be_negative_or_leave_out_the_background() -> None:
+    names = {-3: "L5 vertebra", 40000: "L4 vertebra", 5: "L3 vertebra"}
+    array = np.array([-3, 40000, 5], dtype=np.int32)[:, None, None] + np.zeros((3, 16, 16), dtype=np.int32)
+    label_map = LabelMap(array, Grid(array.shape, np.diag([4.0, 0.6, 0.6, 1.0])), names=names)
+    scan = np.random.default_rng(0).random(array.shape)
+    config = PrepareConfig(structures=("L4 vertebra", "L5 vertebra"))
+    labels = prepare_case(Volume(scan, label_map.grid), label_map, config).labels
+    assert labels is not None
+    assert [int(value) for value in labels[:, 8, 8]] == [2, 1, 255]

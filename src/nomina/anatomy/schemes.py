@@ -94,13 +94,13 @@ def load_scheme(name_or_path: str | Path) -> LabelScheme:
         SchemeError: There is no such scheme, or the file does not describe one.
     """
     if name_or_path in scheme_names():
-        return _read_scheme(str(_folder() / f"{name_or_path}.yaml"))
+        return _shipped_scheme(str(name_or_path))
     if Path(name_or_path).suffix.lower() not in (".yaml", ".yml"):
         raise SchemeError(
             f"no label scheme is called {str(name_or_path)!r}; known: {', '.join(scheme_names())}, "
             f"or give a .yaml file that describes one"
         )
-    return _read_scheme.__wrapped__(str(name_or_path))
+    return _read_scheme(name_or_path)
 
 
 def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None) -> LabelMap:
@@ -108,8 +108,8 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
 
     Args:
         path: NIfTI, MetaImage or NRRD file.
-        scheme: What the values mean: a scheme, its name or its YAML file. None reads the JSON file that nomina
-            writes beside its label maps (see `sidecar_path`).
+        scheme: What the values mean: a scheme, its name or its YAML file. None reads the JSON file that
+            nomina writes beside its label maps (see `sidecar_path`).
 
     Returns:
         Values as unsigned integers of 8 or 16 bits, in the file's own axis order.
@@ -122,8 +122,8 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
     if scheme is None:
         name, names, ignored = _read_sidecar(Path(path))
     else:
-        known = scheme if isinstance(scheme, LabelScheme) else load_scheme(scheme)
-        name, names, ignored = known.name, known.labels, known.ignored
+        scheme = scheme if isinstance(scheme, LabelScheme) else load_scheme(scheme)
+        name, names, ignored = scheme.name, scheme.labels, scheme.ignored
     try:
         return _label_map(array, grid, names, name, ignored)
     except SchemeError as error:
@@ -212,14 +212,18 @@ def _folder() -> Any:
 
 
 @cache
-def _read_scheme(path: str) -> LabelScheme:
+def _shipped_scheme(name: str) -> LabelScheme:
+    return _read_scheme(_folder() / f"{name}.yaml")
+
+
+def _read_scheme(path: Path | str) -> LabelScheme:
     try:
         return load_config(LabelScheme, path)
     except ConfigError as error:
         raise SchemeError(str(error)) from error
 
 
-def _read_sidecar(path: Path) -> tuple[str | None, dict[int, str], frozenset[int]]:
+def _read_sidecar(path: Path) -> tuple[str | None, Mapping[int, str], frozenset[int]]:
     """Scheme name, names by value and ignored values, as the JSON file beside a label map gives them."""
     sidecar = sidecar_path(path)
     if not sidecar.is_file():

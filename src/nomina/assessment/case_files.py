@@ -63,7 +63,7 @@ def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
     predicted, referenced = _files_by_stem(predictions), _files_by_stem(references)
     if not set(predicted) & set(referenced):
         raise CaseError(
-            f"no file of {predictions} (such as {next(iter(predicted))}) is named like a file of {references} "
+            f"no file of {predictions} (such as {next(iter(predicted))}) is named like one of {references} "
             f"(such as {next(iter(referenced))}); name each prediction like its reference"
         )
     return tuple(CaseFiles(stem, path, predicted.get(stem)) for stem, path in referenced.items())

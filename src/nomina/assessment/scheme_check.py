@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from nomina.assessment.metrics.overlap import ranked
 from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS, spine_kind
 from nomina.imaging.volume import LabelMap
 
@@ -174,12 +173,7 @@ def _canal_faults(spine: _Spine) -> list[str]:
 
 
 def _points_mm(label_map: LabelMap) -> dict[int, Float[np.ndarray, "n 3"]]:
+    """World coordinates of the voxels of each label value."""
     voxels = np.argwhere(label_map.array != 0)
-    values, positions = ranked(label_map.array[tuple(voxels.T)])
-    order = np.argsort(positions, kind="stable")
-    groups = np.split(voxels[order], np.cumsum(np.bincount(positions, minlength=len(values)))[:-1])
-    return {
-        value: label_map.grid.to_world(group)
-        for value, group in zip(values.tolist(), groups, strict=True)
-        if len(group)
-    }
+    values = label_map.array[tuple(voxels.T)]
+    return {value: label_map.grid.to_world(voxels[values == value]) for value in np.unique(values).tolist()}

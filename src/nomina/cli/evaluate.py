@@ -165,10 +165,11 @@ def _policy_lines(evaluation: "Evaluation") -> list[str]:
     dice = [structure.averages["dice"] for structure in evaluation.structures]
     hd95 = [structure.averages["hd95_mm"] for structure in evaluation.structures]
     lines = [
-        f"{len(evaluation.cases)} cases, {evaluation.num_patients} patients; intervals: {evaluation.num_resamples} "
-        f"bootstrap resamples of patients, seed {evaluation.seed}",
-        f"policy {evaluation.policy}: {sum(a.num_one_empty for a in dice)} structures in one map only; left out: "
-        f"{sum(a.num_left_out for a in dice)} of Dice and NSD, {sum(a.num_left_out for a in hd95)} of distances",
+        f"{len(evaluation.cases)} cases, {evaluation.num_patients} patients; intervals: bootstrap over "
+        f"patients, {evaluation.num_resamples} resamples, seed {evaluation.seed}",
+        f"policy {evaluation.policy}: {sum(a.num_one_empty for a in dice)} structures in one map only; "
+        f"left out of means: {sum(a.num_left_out for a in dice)} Dice, "
+        f"{sum(a.num_left_out for a in hd95)} distances",
     ]
     for policy, means in evaluation.class_wise_by_policy.items():
         if policy != evaluation.policy:
@@ -177,9 +178,7 @@ def _policy_lines(evaluation: "Evaluation") -> list[str]:
                 f"{_number(means['hd95_mm'])}, hd95_px {_number(means['hd95_px'])}"
             )
     if evaluation.max_level is not None:
-        lines.append(
-            f"SPIDER numbers above {evaluation.max_level} are not scored; numbers count from the bottom"
-        )
+        lines.append(f"SPIDER numbers (from the bottom) above {evaluation.max_level} are not scored")
     not_scored = sorted({name for case in evaluation.cases for name in case.not_scored})
     if not_scored:
         lines.append(f"predicted where the reference cannot judge, not scored: {', '.join(not_scored)}")

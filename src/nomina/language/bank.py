@@ -146,9 +146,9 @@ class PromptBank:
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                header = json.loads(file["header"].tobytes())
-                vectors = file["vectors"]
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                header = json.loads(arrays["header"].tobytes())
+                vectors = arrays["vectors"]
             if header["format"] != _FORMAT:
                 raise ValueError(f"format is {header['format']!r}, expected {_FORMAT!r}")
             bank = cls(tuple(header["texts"]), vectors, Provenance(**header["provenance"]))

@@ -12,6 +12,7 @@ Nothing is downloaded unless one of the hub encoders is asked for by name, and n
 `HF_HUB_OFFLINE=1`.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -314,7 +315,13 @@ _ALTERNATIVES = (
 
 def _complete(model_class: Any, place: str, options: dict[str, Any]) -> Any:
     """The model in float32 for inference; transformers would fill missing weights with noise."""
-    model, info = model_class.from_pretrained(place, output_loading_info=True, **options)
+    logger = logging.getLogger("transformers.modeling_utils")  # lists every weight of the other tower
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        model, info = model_class.from_pretrained(place, output_loading_info=True, **options)
+    finally:
+        logger.setLevel(level)
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key and "position_ids" not in key)
     if missing:
         raise ValueError(f"its weights lack {len(missing)} tensors, e.g. {missing[0]}")

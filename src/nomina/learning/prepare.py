@@ -3,20 +3,22 @@
 A run that is killed leaves no half case, and the next run goes on where it stopped.
 """
 
+import itertools
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from nomina.anatomy.schemes import read_label_map
+from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.assessment.scheme_check import check_label_map
 from nomina.errors import CaseError, NominaError, OutputError
 from nomina.imaging.grid import Grid
@@ -56,7 +58,7 @@ def prepare_case(volume: Volume, label_map: LabelMap | None, config: PrepareConf
 
     Raises:
         VolumeError: The scan is not sagittal or has no contrast.
-        CaseError: The label map lies elsewhere, or cannot name a structure that is asked for.
+        CaseError: The label map lies elsewhere.
     """
     image, grid = normalise(volume, config.image)
     if label_map is None:
@@ -109,8 +111,14 @@ def prepare_cases(
         on_case: Called with the id of each case as it is finished or found finished.
 
     Raises:
-        CaseError: Cases are faulty (all are named), two share an id, or the folder has another config.
+        CaseError: Cases are faulty (all are named), two share an id, the folder has another config, or a
+            structure is one that the label scheme cannot name.
     """
+    for scheme in {case.scheme for case in cases if case.labels is None}:
+        _require_labelled(config.structures, load_scheme(scheme).labels.values(), f"scheme {scheme!r}")
+    for case in cases:
+        if case.labels is not None:
+            _require_labelled(config.structures, case.labels, f"case {case.id}")
     jobs = [_Job((case.id,), case.dataset, _fingerprint(case), partial(_load_files, case)) for case in cases]
     return _run(jobs, Path(out), config, workers=workers, force=force, skip_bad=skip_bad, on_case=on_case)
 
@@ -137,13 +145,14 @@ def prepare_phantoms(
         on_case: Called with the id of each case as it is finished or found finished.
 
     Raises:
-        CaseError: The folder has another config.
+        CaseError: The folder has another config, or a structure is one that phantoms do not label.
     """
+    _require_labelled(config.structures, load_scheme("spider").labels.values(), "the phantom")
     jobs = [
         _Job(
             tuple(f"phantom{number}{letter}" for letter in _RENDERINGS),
             "phantom",
-            (f"phantom seed {number}",),
+            (f"phantom seed {number}, nomina {version('nomina')}",),
             partial(_load_phantom, number),
         )
         for number in range(seed, seed + count)
@@ -159,8 +168,11 @@ def _load_phantom(seed: int) -> Iterator[_Sample]:
     from nomina.phantoms.spine import sample_spine
 
     phantom = sample_spine(seed)
-    for index, letter in enumerate(_RENDERINGS):
-        volume = render(phantom, seed=len(_RENDERINGS) * seed + index, contrast="random")
+    seen: set[str | None] = set()
+    renderings = (render(phantom, seed=1000 * seed + n, contrast="random") for n in itertools.count())
+    for letter in _RENDERINGS:
+        volume = next(volume for volume in renderings if volume.sequence not in seen)
+        seen.add(volume.sequence)
         record = {"id": f"phantom{seed}{letter}", "patient": f"phantom{seed}", "dataset": "phantom"}
         yield _Sample(record | {"sequence": volume.sequence}, volume, phantom.label_map)
 
@@ -183,20 +195,26 @@ def _load_files(case: Case) -> Iterator[_Sample]:
     yield _Sample(record | {"sequence": case.sequence or volume.sequence}, volume, label_map)
 
 
-def _class_indices(label_map: LabelMap, structures: tuple[str, ...]) -> UInt8[np.ndarray, "i j k"]:
-    """Label values → class indices; labelled things that are no class become `IGNORED`."""
-    unlabelled = [name for name in structures if name not in label_map.names.values()]
+def _require_labelled(structures: Sequence[str], labelled: Iterable[str], what: str) -> None:
+    unlabelled = [name for name in structures if name not in set(labelled)]
     if unlabelled:
         raise CaseError(
-            f"label scheme {label_map.scheme!r} has no label for {', '.join(unlabelled)}: its background may "
-            f"hold them, and a network would learn that they are never there; choose others"
+            f"{what} has no label for {', '.join(unlabelled)}: its background may hold them, and a "
+            f"network would learn that they are never there; choose other structures"
         )
-    values, inverse = np.unique(label_map.array, return_inverse=True)
-    index_of = {name: index for index, name in enumerate(structures, start=1)}
-    classes = [
-        0 if value == 0 else index_of.get(label_map.names.get(int(value), ""), IGNORED) for value in values
-    ]
-    return np.array(classes, dtype=np.uint8)[inverse].reshape(label_map.array.shape)
+
+
+def _class_indices(label_map: LabelMap, structures: tuple[str, ...]) -> UInt8[np.ndarray, "i j k"]:
+    """Label values → class indices; labelled things that are no class become `IGNORED`."""
+    array = label_map.array
+    lowest = int(array.min())
+    class_of_value = np.full(int(array.max()) - lowest + 1, IGNORED, dtype=np.uint8)
+    if lowest <= 0 <= int(array.max()):
+        class_of_value[-lowest] = 0
+    for value, name in label_map.names.items():
+        if name in structures and 0 <= value - lowest < len(class_of_value):
+            class_of_value[value - lowest] = 1 + structures.index(name)
+    return class_of_value[array - lowest if lowest else array]
 
 
 def _require_same_place(volume: Grid, labels: Grid) -> None:

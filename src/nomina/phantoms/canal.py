@@ -9,7 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from nomina.phantoms.canvas import Canvas, Frame
 from nomina.phantoms.column import SacralSegment, Vertebra
 from nomina.phantoms.sacrum import as_vertebra, sacral_canal
-from nomina.phantoms.shapes import ellipse
+from nomina.phantoms.shapes import capsule, ellipse
 
 STEP_MM = 2.5
 """Length of the pieces that a tube is painted in."""
@@ -139,6 +139,43 @@ def _paint_piece(
     if box is not None:
         inside = (ellipse(box.x, box.y, half[0], half[1]) < 0) & (np.abs(box.z) < reach)
         canvas.paint(box, inside, tissue, label)
+
+
+def paint_nerve_roots(canvas: Canvas, vertebra: Vertebra) -> None:
+    """The pair of roots below the pedicles, in the fat of the foramina."""
+    size, back = vertebra.size, vertebra.back_mm
+    side = size.canal_width_mm / 2 + size.pedicle_width_mm + 14
+    box = canvas.box(vertebra.frame, (-side, back - 16, -size.height_mm), (side, back + 12, size.height_mm / 4))
+    if box is None:
+        return
+    start = (0.35 * size.canal_width_mm, back - 3.0, -0.05 * size.height_mm)
+    ganglion = (size.canal_width_mm / 2 + 0.5 * size.pedicle_width_mm, back - 4.5, -0.32 * size.height_mm)
+    end = (side - 3.0, back + 2.0, -0.75 * size.height_mm)
+    aside = np.abs(box.x)
+    inner = capsule(aside, box.y, box.z, start, ganglion, 1.7)
+    outer = capsule(aside, box.y, box.z, ganglion, end, 2.3)
+    free = canvas.labels[box.window] == 0
+    fat = (np.minimum(inner, outer) < 3.5) & free
+    canvas.paint(box, fat, "epidural fat")
+    canvas.paint(box, (np.minimum(inner, outer) < 0) & free, "nerve root")
+
+
+def paint_dorsal_fat(canvas: Canvas, vertebra: Vertebra) -> None:
+    """The pad of fat behind the sac between this arch and the one below, walled by the yellow ligaments."""
+    size = vertebra.size
+    top = vertebra.back_mm - size.canal_depth_mm + 2.5
+    low = -size.height_mm / 2 - vertebra.disc_height_mm
+    box = canvas.box(vertebra.frame, (-12, top - 12, low - 4), (12, top, -0.2 * size.height_mm))
+    if box is None:
+        return
+    behind = top - box.y
+    middle = 0.5 * (low - 0.3 * size.height_mm)
+    half = 0.5 * (-0.3 * size.height_mm - low)
+    pad = (behind > 0) & (behind + 0.7 * np.abs(box.x) < 6.5 * (1 - ((box.z - middle) / half) ** 2))
+    wall = (behind > 0) & (behind + 0.7 * np.abs(box.x) < 11.0 * (1 - ((box.z - middle) / (half + 3)) ** 2))
+    free = canvas.labels[box.window] == 0
+    canvas.paint(box, wall & free, "ligament")
+    canvas.paint(box, pad & free, "visceral fat")
 
 
 def _paint_cord(canvas: Canvas, tube: _Tube, shape: CanalShape) -> None:

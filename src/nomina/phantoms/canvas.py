@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nomina.imaging.grid import Grid
+from nomina.phantoms.noise import SmoothField
 from nomina.phantoms.shapes import Field
 from nomina.phantoms.tissues import INDEX
 
@@ -47,11 +48,32 @@ class Box:
     z: Field
 
 
+class Warp:
+    """Small smooth displacements within the sagittal plane, so that no bone is a perfect solid.
+
+    Args:
+        grid: Where it acts.
+        amplitude_mm: SD of the displacement along each of the two axes.
+        scale_mm: Distance of the lattice points that are displaced at random.
+        rng: Where the displacements come from.
+    """
+
+    def __init__(self, grid: Grid, amplitude_mm: float, scale_mm: float, rng: np.random.Generator) -> None:
+        self._fields = [SmoothField(grid.shape, grid.spacing_mm, scale_mm, rng) for _ in range(2)]
+        self._amplitude_mm = np.float32(amplitude_mm)
+
+    def __call__(self, window: tuple[slice, slice, slice]) -> tuple[Field, Field]:
+        """Displacements to anterior and to superior in mm."""
+        anterior, superior = (self._amplitude_mm * field(window) for field in self._fields)
+        return anterior, superior
+
+
 @dataclass
 class Canvas:
     """Tissue and label of every voxel; both start as 0 (air, background)."""
 
     grid: Grid
+    warp: Warp | None = None
     tissues: np.ndarray = field(init=False)
     labels: np.ndarray = field(init=False)
 
@@ -82,6 +104,12 @@ class Canvas:
             + (c * k).astype(np.float32)[None, None, :]
             for offset, (a, b, c) in zip(zero, steps, strict=True)
         )
+        if self.warp is None:
+            return x, y, z
+        anterior, superior = self.warp(window)
+        turn = frame.axes.astype(np.float32)
+        for axis, coordinate in enumerate((x, y, z)):
+            coordinate += turn[1, axis] * anterior + turn[2, axis] * superior
         return x, y, z
 
     def paint(self, box: Box, mask: Mask, tissue: str, label: int | None = None) -> None:

@@ -45,7 +45,7 @@ def paint_disc(canvas: Canvas, upper: Vertebra, lower: Vertebra | SacralSegment)
     hollow = 1.5 * np.exp(-((box.x / 8.0) ** 2)) * (box.y < 0) * (upper.bulge_mm < 2)
     wall, level = rounded_rectangle(box.x, box.y - hollow, half_width, half_depth)
     between = room > 0
-    canvas.paint(box, between & (wall < bulge + LIGAMENT_MM), "ligament")
+    canvas.paint(box, between & (wall < bulge + LIGAMENT_MM), "ligament", 0)
     inside = between & (wall < bulge)
     canvas.paint(box, inside, "annulus", 200 + upper.rank)
     _, core = rounded_rectangle(box.x, box.y + 0.1 * half_depth, 0.68 * half_width, 0.62 * half_depth)
@@ -71,4 +71,4 @@ def paint_body_ligaments(canvas: Canvas, vertebra: Vertebra) -> None:
     box = canvas.box(vertebra.frame, (-width, -depth, -half), (width, depth, half))
     if box is not None:
         wall, _ = footprint(vertebra, box.x, box.y, box.z)
-        canvas.paint(box, (wall < 0.8) & (np.abs(box.z) < half), "ligament")
+        canvas.paint(box, (wall < 0.8) & (np.abs(box.z) < half), "ligament", 0)

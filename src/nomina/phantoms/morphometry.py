@@ -33,6 +33,8 @@ class Morphometry:
     spinous_length_mm: float
     """From the back of the canal to the tip of the spinous process."""
     spinous_height_mm: float
+    spinous_drop_mm: float
+    """From mid-height of the body down to the middle of the root of the spinous process."""
     spinous_slope_deg: float
     """How steeply the spinous process falls behind the canal."""
     disc_height_mm: float
@@ -50,22 +52,22 @@ class Morphometry:
         )
 
 
-# height: posterior height [Panjabi 1992, 1991] raised by 1 mm to the mean of anterior and posterior [choice];
+# height: posterior height [Panjabi 1992, 1991] raised by 2 mm to the mid-sagittal mean of SPIDER masks [choice];
 # widths, depths, canal, pedicles, span [Panjabi 1992, 1991]; spinous processes [Berry 1987] with the slope and
 # height read off SPIDER [choice]; discs [Zhou 2000] lumbar, SPIDER thoracic [choice].
 TABLE = {
-    "L5": Morphometry(24.5, 47.5, 49.5, 34.5, 33.5, 27.0, 17.5, 17.0, 18.0, 92.0, 20.0, 16.0, 8.0, 10.0),
-    "L4": Morphometry(25.0, 46.5, 49.5, 35.5, 34.0, 25.5, 17.0, 14.0, 15.5, 80.0, 25.0, 20.0, 8.0, 11.0),
-    "L3": Morphometry(25.5, 44.0, 48.0, 35.0, 35.0, 24.5, 16.5, 10.5, 14.5, 86.0, 28.0, 22.0, 8.0, 10.5),
-    "L2": Morphometry(25.5, 42.5, 45.5, 34.5, 35.0, 24.0, 17.0, 8.5, 15.0, 76.0, 28.0, 22.0, 10.0, 9.5),
-    "L1": Morphometry(25.0, 41.0, 43.5, 34.0, 35.5, 23.5, 17.5, 8.5, 16.0, 71.0, 27.0, 21.0, 14.0, 8.5),
-    "T12": Morphometry(23.5, 39.0, 42.0, 33.0, 33.5, 22.0, 17.0, 8.5, 16.5, 47.0, 25.0, 19.0, 18.0, 7.0),
-    "T11": Morphometry(22.0, 35.0, 39.0, 32.0, 32.0, 19.5, 16.0, 9.0, 17.0, 52.0, 25.0, 16.0, 26.0, 6.0),
-    "T10": Morphometry(21.0, 32.0, 35.5, 30.5, 31.5, 18.0, 15.5, 6.5, 15.0, 58.0, 27.0, 14.0, 36.0, 5.5),
-    "T9": Morphometry(20.0, 30.5, 33.0, 29.5, 31.0, 18.0, 15.5, 6.5, 14.0, 60.0, 29.0, 13.0, 44.0, 5.0),
-    "T8": Morphometry(19.5, 29.5, 31.5, 28.0, 29.5, 17.5, 15.5, 6.0, 12.5, 60.0, 31.0, 12.0, 50.0, 4.5),
-    "T7": Morphometry(19.0, 28.5, 30.0, 27.0, 28.5, 17.5, 15.5, 6.0, 12.0, 60.0, 31.0, 12.0, 54.0, 4.5),
-    "T6": Morphometry(18.5, 28.0, 29.0, 26.0, 27.5, 17.5, 15.5, 6.0, 11.5, 61.0, 30.0, 12.0, 54.0, 4.5),
+    "L5": Morphometry(25.5, 47.5, 49.5, 34.5, 33.5, 27.0, 17.5, 17.0, 18.0, 92.0, 19.0, 15.0, 12.0, 8.0, 10.0),
+    "L4": Morphometry(26.0, 46.5, 49.5, 35.5, 34.0, 25.5, 17.0, 14.0, 15.5, 80.0, 25.0, 19.0, 12.5, 8.0, 11.0),
+    "L3": Morphometry(26.5, 44.0, 48.0, 35.0, 35.0, 24.5, 16.5, 10.5, 14.5, 86.0, 28.0, 20.0, 12.5, 8.0, 10.5),
+    "L2": Morphometry(26.5, 42.5, 45.5, 34.5, 35.0, 24.0, 17.0, 8.5, 15.0, 76.0, 28.0, 19.0, 10.5, 10.0, 9.5),
+    "L1": Morphometry(26.0, 41.0, 43.5, 34.0, 35.5, 23.5, 17.5, 8.5, 16.0, 71.0, 27.0, 18.0, 7.5, 14.0, 8.5),
+    "T12": Morphometry(24.5, 39.0, 42.0, 33.0, 33.5, 22.0, 17.0, 8.5, 16.5, 47.0, 25.0, 15.5, 7.0, 18.0, 7.0),
+    "T11": Morphometry(23.0, 35.0, 39.0, 32.0, 32.0, 19.5, 16.0, 9.0, 17.0, 52.0, 25.0, 14.0, 5.5, 26.0, 6.0),
+    "T10": Morphometry(22.0, 32.0, 35.5, 30.5, 31.5, 18.0, 15.5, 6.5, 15.0, 58.0, 27.0, 13.0, 5.0, 36.0, 5.5),
+    "T9": Morphometry(21.0, 30.5, 33.0, 29.5, 31.0, 18.0, 15.5, 6.5, 14.0, 60.0, 29.0, 12.5, 5.0, 44.0, 5.0),
+    "T8": Morphometry(20.0, 29.5, 31.5, 28.0, 29.5, 17.5, 15.5, 6.0, 12.5, 60.0, 31.0, 12.0, 5.0, 50.0, 4.5),
+    "T7": Morphometry(19.5, 28.5, 30.0, 27.0, 28.5, 17.5, 15.5, 6.0, 12.0, 60.0, 31.0, 12.0, 5.0, 54.0, 4.5),
+    "T6": Morphometry(19.0, 28.0, 29.0, 26.0, 27.5, 17.5, 15.5, 6.0, 11.5, 61.0, 30.0, 12.0, 5.0, 54.0, 4.5),
 }
 
 LUMBAR_DISC_SHARE = (0.25, 0.20, 0.15, 0.11, 0.07)

@@ -5,22 +5,48 @@ import numpy as np
 from nomina.phantoms.shapes import Field
 
 
+class SmoothField:
+    """A random field of mean 0 and standard deviation about 1 that can be evaluated window by window.
+
+    Values on a coarse lattice are joined by cubic B-splines along each axis in turn.
+
+    Args:
+        shape: Voxels along i, j, k.
+        spacing_mm: Voxel size along i, j, k.
+        scale_mm: Distance of the lattice points along i, j, k; features have about twice this size.
+        rng: Where the lattice values come from.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        spacing_mm: tuple[float, float, float],
+        scale_mm: tuple[float, float, float] | float,
+        rng: np.random.Generator,
+    ) -> None:
+        scales = (scale_mm,) * 3 if isinstance(scale_mm, int | float) else scale_mm
+        self._weights = [_spline_weights(n, s, c) for n, s, c in zip(shape, spacing_mm, scales, strict=True)]
+        self._lattice = rng.standard_normal([w.shape[1] for w in self._weights], dtype=np.float32)
+
+    def __call__(self, window: tuple[slice, slice, slice]) -> Field:
+        """Values in a window of the grid."""
+        field = self._lattice
+        for axis, (weights, part) in enumerate(zip(self._weights, window, strict=True)):
+            rows = weights[part]
+            used = np.flatnonzero(rows.any(0))
+            near = slice(used[0], used[-1] + 1)
+            field = np.moveaxis(np.tensordot(rows[:, near], field.take(range(near.start, near.stop), axis), (1, axis)), 0, axis)
+        return np.ascontiguousarray(field)
+
+
 def smooth_noise(
     shape: tuple[int, int, int],
     spacing_mm: tuple[float, float, float],
     scale_mm: tuple[float, float, float] | float,
     rng: np.random.Generator,
 ) -> Field:
-    """Noise of mean 0 and standard deviation about 1 whose features have the size `scale_mm`.
-
-    Values on a coarse lattice are joined by cubic B-splines along each axis in turn.
-    """
-    scales = (scale_mm,) * 3 if isinstance(scale_mm, int | float) else scale_mm
-    weights = [_spline_weights(n, s, c) for n, s, c in zip(shape, spacing_mm, scales, strict=True)]
-    field = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
-    for axis in (2, 1, 0):
-        field = np.moveaxis(np.tensordot(weights[axis], field, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(field)
+    """A `SmoothField` on the whole grid."""
+    return SmoothField(shape, spacing_mm, scale_mm, rng)((slice(None), slice(None), slice(None)))
 
 
 def _spline_weights(size: int, spacing_mm: float, scale_mm: float) -> np.ndarray:

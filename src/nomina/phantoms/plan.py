@@ -36,8 +36,8 @@ class SpineConfig:
 
     num_lumbar: tuple[tuple[int, float], ...] = ((4, 0.06), (5, 0.88), (6, 0.06))
     """Number of lumbar vertebrae and its probability [Carrino 2011: transitional anatomy in about 15 %]."""
-    scale: Range = (0.86, 1.14)
-    """Size against the mean adult [Panjabi 1992: SD 6-10 % of most dimensions]."""
+    scale: Range = (0.90, 1.18)
+    """Size against the table [Panjabi 1992: SD 6-10 % of most dimensions; SPIDER is 4 % larger]."""
     level_variation: float = 0.03
     """SD of the sizes of neighbouring vertebrae relative to each other [choice]."""
     sacral_slope_deg: Range = (26.0, 52.0)

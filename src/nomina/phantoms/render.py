@@ -32,6 +32,10 @@ SLICE_PROFILE = (0.28, 0.44, 0.28)
 """Weights of the three layers of a thick slice: a rounded excitation profile [choice]."""
 
 
+SATURATION_FROM_CANAL_MM = 60.0
+"""The front of most bodies lies less than this in front of the mean canal [choice]."""
+
+
 @dataclass(frozen=True)
 class Scanner:
     """What varies from one scan to the next, apart from the contrast."""
@@ -46,6 +50,9 @@ class Scanner:
     """Logarithm of the sensitivity's ratio between the skin of the back and a place 200 mm in front of it."""
     coil_ends_mm: float
     """Length over which the signal falls at the upper and lower end of the coil; 0 for none."""
+    saturation: tuple[float, float]
+    """Saturation band in front of the column: distance of its border from the bodies in mm, and the share of
+    the signal that it leaves (1 for none)."""
     unevenness: float
     """SD of the logarithm of the smooth rest of the bias field."""
     gamma: float
@@ -59,8 +66,9 @@ def sample_scanner(rng: np.random.Generator) -> Scanner:
         noise=float(np.exp(rng.uniform(np.log(0.004), np.log(0.05)))),
         resolution=(rng.uniform(0.6, 1.0), rng.uniform(0.55, 1.0)),
         apodisation=rng.uniform(0.0, 0.9),
-        coil_falloff=rng.uniform(0.0, 2.2),
+        coil_falloff=rng.uniform(0.0, 1.6),
         coil_ends_mm=rng.uniform(15, 70) * (rng.random() < 0.6),
+        saturation=(rng.uniform(5.0, 45.0), rng.uniform(0.1, 0.5) if rng.random() < 0.5 else 1.0),
         unevenness=rng.uniform(0.03, 0.25),
         gamma=float(np.exp(rng.normal(0, 0.13))),
         peak=rng.uniform(400, 3500),
@@ -143,11 +151,13 @@ def _sensitivity(phantom: SpinePhantom, scanner: Scanner, rng: np.random.Generat
     forward = (j - canal_j) * spacing_j
     depth = -scanner.coil_falloff * forward / 200.0
     # Close to a surface coil the sensitivity rises faster than exponentially.
-    depth += 0.25 * scanner.coil_falloff * (np.clip(-forward, 0, 80) / 40.0) ** 2
+    depth += 0.12 * scanner.coil_falloff * (np.clip(-forward, 0, 90) / 40.0) ** 2
     ends = np.zeros(len(k))
     if scanner.coil_ends_mm > 0:
         from_end = np.minimum(k, k[::-1]) * spacing_k
         ends = -1.5 * np.exp(-from_end / (0.4 * scanner.coil_ends_mm)) * rng.uniform(0.3, 1.0)
+    band = 1 / (1 + np.exp((scanner.saturation[0] + SATURATION_FROM_CANAL_MM - forward) / 4.0))
+    depth += np.log(1 - band * (1 - scanner.saturation[1]))
     rest = scanner.unevenness * smooth_noise(phantom.grid.shape, phantom.grid.spacing_mm, 110.0, rng)
     return np.exp(rest + (depth[:, None] + ends[None, :]).astype(np.float32))
 

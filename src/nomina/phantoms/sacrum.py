@@ -84,6 +84,7 @@ def _arch_sizes(segment: SacralSegment) -> tuple[float, ...]:
         lowest.transverse_span_mm,
         lowest.spinous_length_mm,
         lowest.spinous_height_mm,
+        lowest.spinous_drop_mm,
         lowest.spinous_slope_deg,
         REMNANT_MM,
     )
@@ -105,7 +106,7 @@ def paint_sacrum(canvas: Canvas, segments: Sequence[SacralSegment]) -> None:
 
 def _paint_segment(canvas: Canvas, segment: SacralSegment) -> None:
     half = segment.height_mm / 2
-    side = 0.95 * segment.upper_width_mm + 4
+    side = 1.05 * segment.upper_width_mm + 4
     box = canvas.box(segment.frame, (-side, -60, -half - 3), (side, 24, half + 2))
     if box is None:
         return
@@ -118,11 +119,11 @@ def _paint_segment(canvas: Canvas, segment: SacralSegment) -> None:
     alae = ellipse(
         aside, y - (back + 1.0), 0.95 * segment.upper_width_mm * (1 + 0.15 * place), 9.5 - 0.8 * segment.rank
     )
-    crest_z = np.abs(place)
+    crest_z = np.minimum(np.abs(place), 0.6)
     crest = ellipse(x, y - (back - depth - 2.0), 4.0, (11.0 - 1.6 * segment.rank) * (1.15 - 1.1 * crest_z))
     shell = ellipse(x, y - (back - depth / 2), width / 2 + 4.0, depth / 2 + 4.5)
     arch = blend_min(blend_min(shell, crest, 3.0), alae, 3.0)
-    arch = blend_max(arch, np.abs(z) - (half + 0.5), 1.0)
+    arch = np.maximum(arch, np.abs(z) - (half + 2.0))
     solid = blend_min(body(vertebra, x, y, z), arch, 2.0)
     foramen = np.sqrt((aside - 0.42 * segment.upper_width_mm) ** 2 + (z + half) ** 2) - (
         5.0 - 0.5 * segment.rank
@@ -146,6 +147,6 @@ def _paint_remnant(canvas: Canvas, segment: SacralSegment) -> None:
     if box is None:
         return
     across = ellipse(box.x, box.y, a, b)
-    thickness = REMNANT_MM * (1.2 if segment.rank == 1 else 0.6)
+    thickness = REMNANT_MM * (1.2, 0.7, 0.5, 0.4)[segment.rank - 1]
     canvas.paint(box, (across < 0) & (np.abs(box.z) < thickness), "cortical bone")
-    canvas.paint(box, (across < -3) & (np.abs(box.z) < thickness - 0.8), "sacral disc")
+    canvas.paint(box, (across < -3) & (np.abs(box.z) < thickness - 0.6), "sacral disc")

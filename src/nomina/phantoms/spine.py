@@ -8,8 +8,8 @@ from jaxtyping import UInt8
 
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
-from nomina.phantoms.canal import CANAL_LABEL, canal_stations, paint_canal
-from nomina.phantoms.canvas import Canvas
+from nomina.phantoms.canal import CANAL_LABEL, canal_stations, paint_canal, paint_dorsal_fat, paint_nerve_roots
+from nomina.phantoms.canvas import Canvas, Warp
 from nomina.phantoms.column import Vertebra
 from nomina.phantoms.disc import paint_body_ligaments, paint_disc
 from nomina.phantoms.field_of_view import draw_grid, subslices
@@ -20,6 +20,9 @@ from nomina.phantoms.vertebra import paint_vertebra
 
 GEOMETRY_STREAM = 0
 """Second word of the seed of everything that shapes a phantom; `render` draws from stream 1."""
+WARP_MM = 0.6
+WARP_SCALE_MM = 8.0
+"""Surfaces are displaced by about 0.6 mm with features of about 16 mm [choice]."""
 VERTEBRA_NAMES = tuple(
     f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", *(f"T{n}" for n in range(12, 0, -1)))
 )
@@ -58,7 +61,7 @@ def sample_spine(seed: int, config: SpineConfig = SpineConfig()) -> SpinePhantom
     plan = plan_spine(rng, config)
     grid = draw_grid(rng, plan.vertebrae, config)
     layers, count = subslices(grid)
-    canvas = Canvas(layers)
+    canvas = Canvas(layers, Warp(layers, WARP_MM, WARP_SCALE_MM, rng))
     paint_spine(canvas, plan, rng)
     middle = slice(count // 2, None, count)
     label_map = _label_map(canvas.labels[middle], grid, plan.vertebrae)
@@ -80,10 +83,13 @@ def sample_spine(seed: int, config: SpineConfig = SpineConfig()) -> SpinePhantom
 def paint_spine(canvas: Canvas, plan: SpinePlan, rng: np.random.Generator) -> None:
     """Paint a plan from the outside in: later parts cover earlier ones."""
     paint_surroundings(canvas, plan.vertebrae, plan.sacrum, plan.body, rng)
+    for vertebra in plan.vertebrae:
+        paint_dorsal_fat(canvas, vertebra)
     stations = canal_stations(plan.vertebrae, plan.sacrum, plan.canal)
     paint_canal(canvas, stations, plan.canal, rng)
     paint_sacrum(canvas, plan.sacrum)
     for vertebra in plan.vertebrae:
+        paint_nerve_roots(canvas, vertebra)
         paint_body_ligaments(canvas, vertebra)
     for lower, upper in zip((plan.sacrum[0], *plan.vertebrae), plan.vertebrae, strict=False):
         paint_disc(canvas, upper, lower)

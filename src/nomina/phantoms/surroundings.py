@@ -133,7 +133,7 @@ def _slice_tissues(
         (y - profile.front + 24) / (psoas_half * 1.1)
     ) ** 2 < 1
     put(psoas & (profile.rank < 6.2), "muscle")
-    behind = profile.arch + 14 - y
+    behind = profile.arch + 12 + 4 * coarse - y
     depth = profile.tips - shape.muscle_mm * np.clip(aside / 25, 0, 1)
     back_muscle = (behind > 0) & (y > depth)
     put(back_muscle, "muscle")

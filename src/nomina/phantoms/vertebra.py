@@ -85,25 +85,26 @@ def laminae(vertebra: Vertebra, aside: Field, y: Field, z: Field) -> Field:
     """Distance to both laminae: a plate that falls backwards from the pars to the root of the spinous process."""
     size, back = vertebra.size, vertebra.back_mm
     lateral, front = size.canal_width_mm / 2 + 2.0, back - 0.75 * size.canal_depth_mm
-    root = back - size.canal_depth_mm - 3.2
+    root = back - size.canal_depth_mm - 2.4
     share = np.clip((lateral - aside) / lateral, 0, 1)
     plate = np.abs(y - (front + share * (root - front))) * np.float32(0.8) - 2.8
-    middle = -0.12 * size.height_mm - 0.18 * size.height_mm * share
-    edge = np.abs(z - middle) - 0.36 * size.height_mm
+    high = -0.12 * size.height_mm
+    middle = high - 0.85 * (high + size.spinous_drop_mm) * share
+    edge = np.abs(z - middle) - 0.35 * size.height_mm
     return blend_max(blend_max(plate, edge, 2.0), aside - lateral, 1.0)
 
 
 def spinous_process(vertebra: Vertebra, x: Field, y: Field, z: Field) -> Field:
     """Distance to the spinous process: a blade, thicker at its tip, that falls by the level's slope."""
     size = vertebra.size
-    root = vertebra.back_mm - size.canal_depth_mm - 2.0
+    root = vertebra.back_mm - size.canal_depth_mm - 0.5
     behind = root - y
     share = np.clip(behind / size.spinous_length_mm, 0, 1)
-    middle = -0.32 * size.height_mm - behind * np.tan(np.radians(size.spinous_slope_deg))
+    middle = -size.spinous_drop_mm - behind * np.tan(np.radians(size.spinous_slope_deg))
     blade = np.abs(x) - (2.6 + 2.2 * share * share)
-    edge = np.abs(z - middle) - size.spinous_height_mm * (0.42 + 0.08 * share)
+    edge = np.abs(z - middle) - size.spinous_height_mm * (0.40 + 0.12 * share)
     ends = np.abs(behind - size.spinous_length_mm / 2) - size.spinous_length_mm / 2
-    return blend_max(blend_max(edge, ends, 6.0), blade, 2.0)
+    return blend_max(blend_max(edge, ends, 9.0), blade, 2.0)
 
 
 def transverse_processes(vertebra: Vertebra, aside: Field, y: Field, z: Field) -> Field:
@@ -141,7 +142,8 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     if box is None:
         return
     distance = body(vertebra, box.x, box.y, box.z)
-    canvas.paint(box, distance < 0, "cortical bone", vertebra.rank)
+    pedicle_marrow = (canvas.tissues[box.window] == INDEX["marrow"]) & (canvas.labels[box.window] == vertebra.rank)
+    canvas.paint(box, (distance < 0) & ~pedicle_marrow, "cortical bone", vertebra.rank)
     marrow = distance < -CORTEX_MM
     canvas.paint(box, marrow, "marrow")
     for x, y, z, radius in vertebra.lesions:
@@ -161,7 +163,8 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     size, back = vertebra.size, vertebra.back_mm
     side = max(size.transverse_span_mm / 2, size.canal_width_mm / 2 + size.pedicle_width_mm) + 3
     behind = back - size.canal_depth_mm - size.spinous_length_mm - 4
-    drop = size.spinous_length_mm * np.tan(np.radians(size.spinous_slope_deg)) + size.spinous_height_mm
+    drop = size.spinous_drop_mm + size.spinous_length_mm * np.tan(np.radians(size.spinous_slope_deg))
+    drop += size.spinous_height_mm / 2
     reach = size.height_mm / 2 + vertebra.disc_height_mm + 9
     box = canvas.box(vertebra.frame, (-side, behind, -max(reach, drop + 4)), (side, back + 6, reach))
     if box is None:

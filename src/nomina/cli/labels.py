@@ -1,0 +1,86 @@
+"""`nomina labels`: label schemes, and label maps from one to another."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Label schemes, and label maps from one scheme to another.",
+    add_completion=False,
+)
+
+
+@app.command("list")
+def list_schemes(
+    names: Annotated[list[str] | None, typer.Argument(help="Schemes to show in full; none: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Show the label schemes and what their values mean."""
+    from nomina.anatomy.schemes import load_scheme, scheme_names
+    from nomina.config import to_plain
+
+    schemes = [load_scheme(name) for name in names or scheme_names()]
+    if as_json:
+        typer.echo(json.dumps([to_plain(scheme) for scheme in schemes], indent=2))
+        return
+    for scheme in schemes:
+        typer.echo(f"# {scheme.name} (version {scheme.version}): {scheme.source}")
+        for note in scheme.notes:
+            typer.echo(f"# {note}")
+        meanings = dict(scheme.labels)
+        meanings |= {value: f"{name}, partly visible" for value, name in scheme.partial.items()}
+        meanings |= dict.fromkeys(scheme.unnamed, "(no name in a standard spine)")
+        for value in sorted(meanings):
+            typer.echo(f"{scheme.name}\t{value}\t{meanings[value]}")
+
+
+@app.command("convert")
+def convert_file(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Label map to read.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Label map to write; not the same file.")],
+    to: Annotated[str, typer.Option("--to", help="Scheme to write: a name or a .yaml file.")],
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Scheme of IN; left out, the JSON file beside IN says it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Write a label map under the numbers of another scheme, and say what that scheme cannot express."""
+    from nomina.anatomy.schemes import convert, load_scheme, read_label_map
+    from nomina.imaging.write import write
+
+    target = load_scheme(to)
+    _refuse_overwriting(source, output)
+    conversion = convert(read_label_map(source, scheme=from_), target)
+    write(conversion.label_map, output)
+    for sentence in (*conversion.lost, *conversion.notes):
+        typer.echo(sentence, err=True)
+    present = conversion.label_map.present()
+    summary: dict[str, Any] = {
+        "output": str(output),
+        "scheme": target.name,
+        "structures": {conversion.label_map.value_of(name): name for name in present},
+        "lost": conversion.lost,
+        "notes": conversion.notes,
+    }
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        typer.echo(f"{output}: {len(present)} structures in scheme {target.name}")
+
+
+def _refuse_overwriting(source: Path, output: Path) -> None:
+    from nomina.anatomy.schemes import sidecar_path
+    from nomina.errors import OutputError
+
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the input itself; give another name for the output")
+    sidecar = sidecar_path(output)
+    if sidecar.exists():
+        raise OutputError(
+            f"{sidecar} describes other label values than {output.name} would hold; "
+            f"give another name for the output"
+        )

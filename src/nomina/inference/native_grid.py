@@ -1,0 +1,83 @@
+"""From class probabilities on the prepared grid to the winning class on the scan's own grid, streaming.
+
+Probabilities, not labels, are resampled, slice by slice; a whole scan of probabilities is never held.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from nomina.imaging.grid import Grid
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """The winning class of each voxel of the canonical scan, and how sure the network was."""
+
+    array: UInt8[np.ndarray, "i j k"]
+    """Class index, 0 background."""
+    grid: Grid
+    """The scan's grid in canonical (RAS) order."""
+    confidence: Float[np.ndarray, " n"]
+    """Mean probability of each class over the voxels it won; 0 where it won none."""
+
+
+def winning_classes(
+    slices: Iterable[tuple[slice, Float[Tensor, "b n j k"]]],
+    prepared: Grid,
+    native: Grid,
+    num_classes: int,
+    report: Callable[[int], None] | None = None,
+) -> ClassMap:
+    """Resample probabilities in-plane and take the winner.
+
+    Args:
+        slices: Ranges of sagittal slices with their class probabilities on `prepared`.
+        prepared: Grid of the network; shares its slices and the centre of its field of view with `native`.
+        native: The scan's canonical grid.
+        num_classes: Classes n, background included.
+        report: Called with the number of slices done.
+    """
+    winners = np.zeros(native.shape, dtype=np.uint8)
+    sums, counts = np.zeros(num_classes), np.zeros(num_classes)
+    along_j, along_k = (linear_weights(prepared, native, axis) for axis in (1, 2))
+    for where, probabilities in slices:
+        along_j, along_k = along_j.to(probabilities.device), along_k.to(probabilities.device)
+        for index, plane in zip(range(where.start, where.stop), probabilities, strict=True):
+            best, winner = _running_maximum(along_j @ (plane @ along_k.T))
+            winners[index] = winner.cpu().numpy()
+            flat = winner.flatten().cpu().numpy()
+            sums += np.bincount(flat, weights=best.flatten().cpu().numpy(), minlength=num_classes)
+            counts += np.bincount(flat, minlength=num_classes)
+        if report:
+            report(where.stop)
+    return ClassMap(winners, native, sums / np.maximum(counts, 1))
+
+
+def linear_weights(source: Grid, target: Grid, axis: int) -> Float[Tensor, "t s"]:
+    """Matrix of linear interpolation along one axis of two grids that are parallel; the border pixel repeats."""
+    centre = [(size - 1) / 2 for size in target.shape]
+    places = np.repeat(np.array([centre]), target.shape[axis], axis=0)
+    places[:, axis] = np.arange(target.shape[axis])
+    positions = source.to_voxels(target.to_world(places))[:, axis].clip(0, source.shape[axis] - 1)
+    left = np.floor(positions).astype(int).clip(0, max(0, source.shape[axis] - 2))
+    share = positions - left
+    weights = np.zeros((target.shape[axis], source.shape[axis]), dtype=np.float32)
+    rows = np.arange(target.shape[axis])
+    weights[rows, left] = 1 - share
+    weights[rows, np.minimum(left + 1, source.shape[axis] - 1)] += share
+    return torch.from_numpy(weights)
+
+
+def _running_maximum(maps: Float[Tensor, "n j k"]) -> tuple[Float[Tensor, "j k"], UInt8[Tensor, "j k"]]:
+    """Largest value over the first axis and where it is; on a CPU four times faster than `max(dim=0)`."""
+    best = maps[0].clone()
+    winner = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for index in range(1, len(maps)):
+        winner.masked_fill_(maps[index] > best, index)
+        torch.maximum(best, maps[index], out=best)
+    return best, winner

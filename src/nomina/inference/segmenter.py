@@ -1,0 +1,182 @@
+"""`Segmenter`: words and a scan in, named masks with a verdict per word out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from nomina.anatomy.resolve import resolve_all
+from nomina.anatomy.structures import structure
+from nomina.errors import CheckpointError, VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.preparation import normalise
+from nomina.imaging.segmentation import Segmentation
+from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.cleaning import without_islands
+from nomina.inference.native_grid import ClassMap, winning_classes
+from nomina.inference.presence import judge
+from nomina.networks.atm_net import ATMNet
+from nomina.networks.checkpoint import Checkpoint, load_checkpoint
+from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices
+from nomina.networks.words import EncodedPrompts
+
+PromptMode = Literal["predicted", "constant"]
+"""Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
+sentence (mode A). Neither can see a reference."""
+
+SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
+"""Folder of the checkpoints that come with nomina."""
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A loaded checkpoint, ready to segment scans from words.
+
+    Example:
+        segmenter = Segmenter.load("spine-mr")
+        result = segmenter(volume, ["L4 vertebra", "disc between L4 and L5", "spinal canal"])
+    """
+
+    checkpoint: Checkpoint
+
+    @classmethod
+    def load(cls, model: str | Path = "spine-mr", *, device: str = "auto") -> "Segmenter":
+        """Load a shipped checkpoint by name, or a checkpoint folder.
+
+        Args:
+            model: Name of a shipped checkpoint, or a folder.
+            device: "cpu", "cuda", "cuda:1" …; "auto" takes a GPU where there is one.
+
+        Raises:
+            CheckpointError: There is no such checkpoint, or its folder is incomplete or altered.
+        """
+        folder = SHIPPED / str(model)
+        if not folder.is_dir():
+            folder = Path(model)
+        if not folder.is_dir():
+            shipped = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
+            raise CheckpointError(
+                f"no checkpoint {str(model)!r}: give a folder, or one of the shipped ones: {', '.join(shipped)}"
+            )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(load_checkpoint(folder, device=device))
+
+    def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
+        """Names of the structures that the words mean, in order; None means all that the model knows.
+
+        Raises:
+            PromptError: Words that name nothing, or something that the model was not trained on.
+        """
+        if prompts is None:
+            return self.checkpoint.structures
+        return tuple(found.name for found in resolve_all(prompts, within=self.checkpoint.structures))
+
+    def __call__(
+        self,
+        volume: Volume,
+        prompts: Sequence[str] | None,
+        *,
+        mode: PromptMode = "predicted",
+        progress: Callable[[float], None] | None = None,
+    ) -> Segmentation:
+        """Segment what the words name.
+
+        Args:
+            volume: The scan, in any orientation.
+            prompts: Words; None for every structure that the model knows.
+            mode: What the image view says; see `PromptMode`.
+            progress: Called with the share done, 0 to 1.
+
+        Returns:
+            Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance.
+
+        Raises:
+            PromptError: See `resolve`.
+            VolumeError: The scan is of another modality than the model's, or not sagittal.
+        """
+        asked = self.resolve(prompts)
+        self._check_modality(volume)
+        canonical = volume.canonical()
+        image, grid = normalise(canonical, self.checkpoint.config.preparation)
+        words, facts = self._words(image, mode)
+        if progress:
+            progress(0.3)
+        classes = self._classify(image, grid, canonical.grid, words, progress)
+        labels = without_islands(classes.array)
+        verdicts = judge(
+            labels, classes.grid, self.checkpoint.structures, classes.confidence, facts, _content(canonical)
+        )
+        return Segmentation(
+            label_map=_label_map(labels, classes.grid, asked, self.checkpoint.structures).reoriented_like(volume.grid),
+            verdicts=tuple(verdicts[name] for name in asked),
+            prompts=tuple(prompts) if prompts is not None else (),
+            provenance=self._provenance(mode, volume),
+        )
+
+    def _check_modality(self, volume: Volume) -> None:
+        trained = self.checkpoint.config.modality
+        if volume.modality is not None and volume.modality != trained:
+            raise VolumeError(
+                f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on {trained}; "
+                f"use a {trained} scan or another checkpoint"
+            )
+
+    def _words(self, image: np.ndarray, mode: PromptMode) -> tuple[EncodedPrompts, PredictedFacts | None]:
+        network = self.checkpoint.network
+        device = next(network.parameters()).device
+        words = self.checkpoint.words().to(device)
+        if not isinstance(network, ATMNet):
+            return words, None
+        facts = predict_facts(network, image, num_slices=self.checkpoint.config.network.num_slices)
+        return (words.constant(1) if mode == "constant" else words.given(facts.statements)), facts
+
+    def _classify(
+        self,
+        image: np.ndarray,
+        prepared: Grid,
+        native: Grid,
+        words: EncodedPrompts,
+        progress: Callable[[float], None] | None,
+    ) -> ClassMap:
+        num_slices = self.checkpoint.config.network.num_slices
+        slices = predict_slices(self.checkpoint.network, image, words, num_slices=num_slices, batch_size=2)
+
+        def report(done: int) -> None:
+            if progress:
+                progress(0.3 + 0.65 * done / len(image))
+
+        return winning_classes(slices, prepared, native, len(self.checkpoint.structures) + 1, report)
+
+    def _provenance(self, mode: PromptMode, volume: Volume) -> dict[str, object]:
+        return {
+            "model": self.checkpoint.name,
+            "digest": self.checkpoint.digest,
+            "encoder": dict(self.checkpoint.bank.provenance),
+            "mode": mode,
+            "scheme_of_levels": self.checkpoint.config.scheme,
+            "versions": {name: version(name) for name in ("nomina", "torch")},
+            "notes": list(volume.notes),
+        }
+
+
+def _label_map(
+    classes: UInt8[np.ndarray, "i j k"], grid: Grid, asked: Sequence[str], known: Sequence[str]
+) -> LabelMap:
+    """The asked structures under the `nomina` scheme's values."""
+    values = np.zeros(len(known) + 1, dtype=np.uint8)
+    for name in asked:
+        values[known.index(name) + 1] = structure(name).label
+    return LabelMap(values[classes], grid, names={structure(n).label: n for n in asked}, scheme="nomina")
+
+
+def _content(canonical: Volume) -> tuple[int, int]:
+    """First and last index along S with image content: rows of one value (padding) at the ends do not count."""
+    rows = np.ptp(canonical.array, axis=(0, 1)) > 0
+    places = np.flatnonzero(rows)
+    return int(places[0]), int(places[-1])

@@ -1,0 +1,97 @@
+"""`nomina labels`: schemes shown, files converted, losses said."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nomina.anatomy.schemes import read_label_map
+from nomina.cli.labels import app
+from nomina.errors import OutputError, SchemeError
+
+runner = CliRunner()
+AFFINE = np.array([[-2.0, 0, 0, 5], [0, 0, 1, -7], [0, 3.0, 0, 2], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def spider_file(tmp_path: Path) -> Path:
+    path = tmp_path / "case.nii.gz"
+    array = np.array([0, 1, 2, 100, 105, 201, 202, 0], dtype=np.int16).reshape(2, 2, 2)
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+    return path
+
+
+def test_schemes_are_listed_value_by_value() -> None:
+    result = runner.invoke(app, ["list"])
+    lines = result.stdout.splitlines()
+    assert "spider\t1\tL5 vertebra" in lines
+    assert "spider\t101\tL5 vertebra, partly visible" in lines
+    assert "mrspineseg\t11\tL5-S1 disc" in lines
+    assert "nomina\t123\tL4-L5 disc" in lines
+
+
+def test_schemes_are_listed_as_json() -> None:
+    (scheme,) = json.loads(runner.invoke(app, ["list", "mrspineseg", "--json"]).stdout)
+    assert scheme["labels"]["2"] == "L5 vertebra"
+    assert scheme["counts_from_bottom"] is False
+
+
+def test_a_file_is_converted_in_its_own_geometry(spider_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.nii.gz"
+    result = runner.invoke(
+        app, ["convert", str(spider_file), str(output), "--from", "spider", "--to", "nomina"]
+    )
+    assert result.exit_code == 0, result.exception
+    assert "5 structures" in result.stdout
+    converted = read_label_map(output, scheme="nomina")
+    assert converted.array.ravel().tolist() == [0, 24, 23, 61, 220, 124, 123, 0]
+    np.testing.assert_allclose(converted.grid.affine, AFFINE)
+    assert "lowest lumbar vertebra" in result.stderr
+
+
+def test_losses_are_said_on_stderr_and_in_json(spider_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mha"
+    arguments = ["convert", str(spider_file), str(output), "--from", "spider", "--to", "mrspineseg", "--json"]
+    result = runner.invoke(app, arguments)
+    summary = json.loads(result.stdout)
+    assert summary["structures"] == {
+        "2": "L5 vertebra",
+        "3": "L4 vertebra",
+        "11": "L5-S1 disc",
+        "12": "L4-L5 disc",
+    }
+    assert len(summary["lost"]) == 2
+    assert "spinal canal (label 100) has no value in mrspineseg" in result.stderr
+    assert "only partly visible, label 105" in result.stderr
+
+
+def test_the_input_is_never_overwritten(spider_file: Path) -> None:
+    before = spider_file.read_bytes()
+    same = str(spider_file.parent / "." / spider_file.name)
+    result = runner.invoke(app, ["convert", str(spider_file), same, "--from", "spider", "--to", "nomina"])
+    assert isinstance(result.exception, OutputError)
+    assert spider_file.read_bytes() == before
+
+
+def test_an_output_that_a_sidecar_would_misname_is_refused(spider_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text('{"structures": []}')
+    output = tmp_path / "case.mha"
+    result = runner.invoke(
+        app, ["convert", str(spider_file), str(output), "--from", "spider", "--to", "nomina"]
+    )
+    assert isinstance(result.exception, OutputError)
+    assert not output.exists()
+
+
+def test_a_file_that_does_not_follow_its_scheme_leaves_nothing_behind(
+    spider_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.nii"
+    result = runner.invoke(
+        app, ["convert", str(spider_file), str(output), "--from", "mrspineseg", "--to", "nomina"]
+    )
+    assert isinstance(result.exception, SchemeError)
+    assert [path.name for path in tmp_path.iterdir()] == ["case.nii.gz"]

@@ -1,0 +1,34 @@
+"""Phantoms → prepared dataset."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nomina.errors import CaseError
+from nomina.learning.prepare import prepare_phantoms
+from nomina.learning.prepared import STRUCTURE_PRESETS, PrepareConfig
+
+
+def test_a_spine_is_rendered_twice_and_a_larger_count_adds_spines(tmp_path: Path) -> None:
+    first = prepare_phantoms(tmp_path, count=1, seed=5, config=PrepareConfig())
+    assert [case.id for case in first.cases] == ["phantom5a", "phantom5b"]
+    assert {case.patient for case in first.cases} == {"phantom5"}
+    a, b = first.cases
+    np.testing.assert_array_equal(a.labels(), b.labels())
+    assert a.sequence != b.sequence
+    assert np.corrcoef(a.image().ravel()[::7], b.image().ravel()[::7])[0, 1] < 0.99
+    assert (
+        min(a.voxel_counts[name] for name in ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc"))
+        > 500
+    )
+
+    written = (tmp_path / "phantom5a.image.npy").stat().st_mtime_ns
+    both = prepare_phantoms(tmp_path, count=2, seed=5, config=PrepareConfig())
+    assert [case.id for case in both.cases] == ["phantom5a", "phantom5b", "phantom6a", "phantom6b"]
+    assert (tmp_path / "phantom5a.image.npy").stat().st_mtime_ns == written
+
+
+def test_classes_that_phantoms_never_label_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match="the phantom has no label for sacrum"):
+        prepare_phantoms(tmp_path, 1, 0, PrepareConfig(structures=STRUCTURE_PRESETS["mrspineseg19"]))
