@@ -24,15 +24,15 @@ from nomina.imaging.volume import LabelMap
 
 def one_voxel_each(values: list[int], scheme: str) -> LabelMap:
     """A label map with one voxel per value, in order, and one of background."""
-    array = np.array([0, *values], dtype=np.uint16).reshape(-1, 1, 1)
+    array = np.array([0, *values], dtype=np.uint16).reshape((len(values) + 1, 1, 1))
     known = load_scheme(scheme)
     return LabelMap(
         array, Grid(array.shape, np.eye(4)), names=known.labels, scheme=scheme, ignored=known.ignored
     )
 
 
-def write_nifti(path: Path, values: list[int], dtype: type = np.int16) -> Path:
-    array = np.array(values, dtype=dtype).reshape(2, 2, 2)
+def write_nifti(path: Path, values: list[int]) -> Path:
+    array = np.array(values, dtype=np.int16).reshape(2, 2, 2)
     nib.save(nib.Nifti1Image(array, np.eye(4)), path)
     return path
 

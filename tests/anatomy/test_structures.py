@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 from pydicom.sr.codedict import codes
 
+from nomina.anatomy.phrase_words import normalise
 from nomina.anatomy.resolve import resolve
 from nomina.anatomy.structures import Structure, structure, vocabulary
-from nomina.anatomy.words import normalise
 from nomina.errors import PromptError
 
 ALL = list(vocabulary().values())

@@ -1,9 +1,9 @@
 """`nomina prompt` in-process, and its time in a fresh one."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import typer
 from typer.testing import CliRunner
@@ -56,17 +56,18 @@ def test_one_unknown_phrase_shows_nothing_but_the_error() -> None:
     assert result.stdout == ""
 
 
-def test_a_prompt_is_answered_within_a_second_without_numpy() -> None:
+def test_a_prompt_is_answered_within_a_second_without_arrays() -> None:
     code = (
         "import sys, typer; from nomina.cli.prompt import prompt\n"
         "try: typer.run(prompt)\n"
-        "finally: print({'numpy', 'torch', 'pydantic'} & set(sys.modules), file=sys.stderr)"
+        "finally: print({'numpy', 'torch', 'SimpleITK'} & set(sys.modules), file=sys.stderr)"
     )
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", code, "L4-5 disk"], capture_output=True, text=True, check=True
     )
-    duration_s = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "84020006" in done.stdout
     assert done.stderr.strip() == "set()"
-    assert duration_s < 3, "allows for a busy machine; the aim is 1 s"
+    # Processor time: the clock on the wall also measures what else the machine does.
+    assert after.ru_utime - before.ru_utime < 1

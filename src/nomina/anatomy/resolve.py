@@ -15,8 +15,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal
 
+from nomina.anatomy.phrase_words import Word, normalise, read_words
 from nomina.anatomy.structures import REGIONS, Structure, nearest, structure, vocabulary
-from nomina.anatomy.words import Word, normalise, read_words
 from nomina.errors import PromptError
 
 
@@ -100,11 +100,19 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
     """The names and group phrases that are spelled most like `text`, at most three."""
-    spelled = {normalise(name): name for name in (*names, *_group_phrases(names))}
-    for name in names:
-        spelled |= {normalise(synonym): name for synonym in structure(name).synonyms}
+    spelled = _spellings(frozenset(names))
     found = nearest(normalise(text)[:80], spelled, count=6)
     return list(dict.fromkeys(spelled[phrase] for phrase in found))[:3]
+
+
+@cache
+def _spellings(names: frozenset[str]) -> dict[str, str]:
+    """Name or group phrase for each way to spell it."""
+    ordered = [name for name in vocabulary() if name in names]
+    spelled = {normalise(name): name for name in (*ordered, *_group_phrases(ordered))}
+    for name in ordered:
+        spelled |= {normalise(synonym): name for synonym in structure(name).synonyms}
+    return spelled
 
 
 def _group_phrases(names: Collection[str]) -> list[str]:

@@ -47,10 +47,13 @@ def csv_text(evaluation: Evaluation) -> str:
 
 def json_text(evaluation: Evaluation) -> str:
     """Everything in an `Evaluation`, with versions; `nan` and infinite numbers become null."""
-    plain = dataclasses.asdict(dataclasses.replace(evaluation, cases=(), excluded=()))
-    plain["cases"] = [_case(case) for case in evaluation.cases]
-    plain["excluded"] = [_case(case) for case in evaluation.excluded]
-    plain["versions"] = {package: version(package) for package in ("nomina", "numpy", "scipy")}
+    summary = dataclasses.asdict(dataclasses.replace(evaluation, cases=(), excluded=()))
+    plain = {
+        "versions": {package: version(package) for package in ("nomina", "numpy", "scipy")},
+        **{key: value for key, value in summary.items() if key not in ("cases", "excluded")},
+        "cases": [_case(case) for case in evaluation.cases],
+        "excluded": [_case(case) for case in evaluation.excluded],
+    }
     return json.dumps(_finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 

@@ -28,7 +28,7 @@ def evaluate(
     scheme: Annotated[str, typer.Option(help="Label scheme of the references.")] = "spider",
     prediction_scheme: Annotated[
         str | None,
-        typer.Option(help="Label scheme of the predictions.  [default: the JSON beside each, else --scheme]"),
+        typer.Option(help="Label scheme of the predictions; without it the JSON beside each, else --scheme."),
     ] = None,
     policy: Annotated[
         str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")
@@ -56,8 +56,8 @@ def evaluate(
     from nomina.assessment.tables import json_text
 
     checked_policy = check_policy(policy)
-    if output is not None and output.suffix != ".csv":
-        raise OutputError(f"{output} must end in .csv; the JSON file beside it takes the same name")
+    if output is not None:
+        _check_output(output)
     pairs = pair_files(predictions, references)
     if case:
         pairs = select_cases(pairs, case)
@@ -78,6 +78,16 @@ def evaluate(
         typer.echo(json_text(evaluation), nl=False)
     else:
         _print(evaluation)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    if output.suffix != ".csv":
+        raise OutputError(f"{output} must end in .csv; the JSON file beside it takes the same name")
+    if not output.parent.is_dir():
+        raise OutputError(
+            f"{output} cannot be written: folder {output.parent} does not exist; create it first"
+        )
 
 
 def _score(
@@ -165,9 +175,9 @@ def _policy_lines(evaluation: "Evaluation") -> list[str]:
     dice = [structure.averages["dice"] for structure in evaluation.structures]
     hd95 = [structure.averages["hd95_mm"] for structure in evaluation.structures]
     lines = [
-        f"{len(evaluation.cases)} cases, {evaluation.num_patients} patients; intervals: bootstrap over "
+        f"cases: {len(evaluation.cases)}, patients: {evaluation.num_patients}; intervals: bootstrap over "
         f"patients, {evaluation.num_resamples} resamples, seed {evaluation.seed}",
-        f"policy {evaluation.policy}: {sum(a.num_one_empty for a in dice)} structures in one map only; "
+        f"policy {evaluation.policy}: structures in one map only: {sum(a.num_one_empty for a in dice)}; "
         f"left out of means: {sum(a.num_left_out for a in dice)} Dice, "
         f"{sum(a.num_left_out for a in hd95)} distances",
     ]

@@ -117,6 +117,12 @@ def _reader(path: Path, image_io: str) -> Any:
 def _grid(reader: Any, shape: tuple[int, ...]) -> Grid:
     num_axes = reader.GetDimension()
     directions = np.reshape(reader.GetDirection(), (num_axes, num_axes))[:3, :3]
+    spacing = np.array(reader.GetSpacing()[:3])
+    if not np.isfinite(directions).all() or spacing.min() <= 0:
+        raise VolumeError(
+            f"voxel spacing must be positive along every axis, got {spacing.tolist()} mm; "
+            f"correct the header before use"
+        )
     lengths = np.linalg.norm(directions, axis=0)
     if np.abs(lengths - 1).max() > 1e-3:
         raise VolumeError(
@@ -124,7 +130,7 @@ def _grid(reader: Any, shape: tuple[int, ...]) -> Grid:
             f"put the spacing into the spacing field and normalise the columns"
         )
     affine = np.eye(4)
-    affine[:3, :3] = _LPS_RAS @ directions * np.array(reader.GetSpacing()[:3])
+    affine[:3, :3] = _LPS_RAS @ directions * spacing
     affine[:3, 3] = _LPS_RAS @ np.array(reader.GetOrigin()[:3])
     i, j, k = shape
     return Grid((i, j, k), affine)

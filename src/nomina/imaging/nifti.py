@@ -97,7 +97,7 @@ def _header(raw: bytes) -> Any:
     try:
         header = kind.from_fileobj(BytesIO(raw), check=False)
         header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
-    except (HeaderDataError, WrapStructError, ValueError) as error:
+    except (HeaderDataError, WrapStructError, KeyError, ValueError) as error:
         raise VolumeError(f"the NIfTI header is damaged ({error}); export the scan again") from error
     return header
 

@@ -1,7 +1,7 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from nomina.imaging.preparation import normalise
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.cleaning import without_islands
+from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
 from nomina.inference.presence import judge
 from nomina.networks.atm_net import ATMNet
@@ -108,7 +109,8 @@ class Segmenter:
         if progress:
             progress(0.3)
         classes = self._classify(image, grid, canonical.grid, words, progress)
-        labels = without_islands(classes.array)
+        naming = consistent_levels(classes.array, self.checkpoint.structures)
+        labels = without_islands(naming.classes)
         verdicts = judge(
             labels, classes.grid, self.checkpoint.structures, classes.confidence, facts, _content(canonical)
         )
@@ -157,7 +159,7 @@ class Segmenter:
         return {
             "model": self.checkpoint.name,
             "digest": self.checkpoint.digest,
-            "encoder": dict(self.checkpoint.bank.provenance),
+            "encoder": asdict(self.checkpoint.bank.provenance),
             "mode": mode,
             "scheme_of_levels": self.checkpoint.config.scheme,
             "versions": {name: version(name) for name in ("nomina", "torch")},

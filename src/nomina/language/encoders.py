@@ -14,7 +14,7 @@ Nothing is downloaded unless one of the hub encoders is asked for by name, and n
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -120,7 +120,8 @@ class TransformerEncoder:
             is_token[rows, : mask.shape[1]] = mask
         return features, is_token
 
-    def _batches(self, texts: Sequence[str]) -> Any:
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Token features, pooled vectors and mask of one batch after the other."""
         for start in range(0, len(texts), _BATCH_SIZE):
             batch = list(texts[start : start + _BATCH_SIZE])
             if blank := [text for text in batch if not text.strip()]:
@@ -193,25 +194,9 @@ def load_encoder(
         return _minilm()
     if name not in _HUB_ENCODERS:
         raise EncoderError(f"unknown text encoder {name!r}; known: {', '.join(ENCODER_NAMES)}")
-    hub = _HUB_ENCODERS[name]
-    place = hub.hub_id if source is None else str(source)
-    is_folder = source is not None and Path(source).is_dir()
-    local_only = (
-        is_folder or offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    )
-    try:
-        return hub.load(name, place, {"revision": revision, "local_files_only": local_only})
-    except ImportError as error:
-        raise EncoderError(
-            f"the text encoder {name!r} needs the library transformers ({error}): "
-            f"pip install 'nomina[text]', or use {_ALTERNATIVES}"
-        ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        hint = "it was only looked for on this computer; " if local_only else ""
-        raise EncoderError(
-            f"the text encoder {name!r} cannot be loaded from {place!r}: {_first_line(error)}; {hint}give "
-            f"source=FOLDER with a copy of its files, or use {_ALTERNATIVES}"
-        ) from error
+    place = _HUB_ENCODERS[name].hub_id if source is None else str(source)
+    is_offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return _from_hub(name, place, revision, local_only=is_offline or Path(place).is_dir())
 
 
 def build_bank(encoder: TextEncoder, texts: Sequence[str]) -> PromptBank:
@@ -224,6 +209,23 @@ def build_bank(encoder: TextEncoder, texts: Sequence[str]) -> PromptBank:
     unique = tuple(dict.fromkeys(texts))
     provenance = replace(encoder.provenance, template_version=TEMPLATE_VERSION)
     return PromptBank(unique, encoder.encode(unique), provenance)
+
+
+def _from_hub(name: str, place: str, revision: str | None, *, local_only: bool) -> TransformerEncoder:
+    options = {"revision": revision, "local_files_only": local_only}
+    try:
+        return _HUB_ENCODERS[name].load(name, place, options)
+    except ImportError as error:
+        raise EncoderError(
+            f"the text encoder {name!r} needs the library transformers ({error}): "
+            f"pip install 'nomina[text]', or use {_ALTERNATIVES}"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        hint = "it was only looked for on this computer; " if local_only else ""
+        raise EncoderError(
+            f"the text encoder {name!r} cannot be loaded from {place!r}: {_first_line(error)}; {hint}give "
+            f"source=FOLDER with a copy of its files, or use {_ALTERNATIVES}"
+        ) from error
 
 
 def mean_pool(tokens: Float[Tensor, "b t e"], is_token: Bool[Tensor, "b t"]) -> Float[Tensor, "b e"]:

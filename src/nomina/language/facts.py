@@ -174,14 +174,13 @@ def perturb_facts(
 ) -> Facts:
     """Facts with the errors that a first pass of segmentation makes (training of mode C).
 
-    Three independent draws. Shift: every vertebra and disc is named one level too high or too low; what
-    leaves the spine is lost. Drop: one level, its disc below included, is missing. Add: the level next
-    to the bottom or the top end is claimed too, with the disc that joins it.
+    Three independent draws. Shift: all names are one level too high or too low, what leaves the spine is
+    lost. Drop: one level and the disc below it are missing. Add: the row is one level longer at one end.
 
     Args:
         facts: True facts.
         rng: Source of randomness; the same state gives the same result.
-        shift_probability: Chance of a shift by one [choice: 0.1 each, ATM-Net reference §2.6].
+        shift_probability: Chance of a shift by one [choice: 0.1 for each of the three].
         drop_probability: Chance that a level is dropped.
         add_probability: Chance that a level is added.
     """

@@ -1,7 +1,7 @@
 """ATM-Net: anatomy-aware text meets the image, for fine-grained lumbar spine segmentation.
 
-Lian et al., "ATM-Net", arXiv:2504.03476, 2025. A reconstruction: the public text gives the parts and their purpose,
-not their equations, the prompt wording or what is prompted at test time.
+Lian et al., "ATM-Net", arXiv:2504.03476, 2025. A reconstruction: the public text gives the parts and their
+purpose, not their equations, the prompt wording or what is prompted at test time.
 
     Part        Where                                   Basis
     backbone    swin_unetr.SwinUNETRBackbone            Swin UNETR [paper, second-hand]; 2D [choice]
@@ -10,10 +10,10 @@ not their equations, the prompt wording or what is prompted at test time.
     encoder     nomina.language.encoders                Bio-ClinicalBERT [paper, second-hand]; frozen [choice]
     HASF        layers.fusion.HolisticSemanticFusion    purpose [paper], form [choice]
     CCAE        layers.contrast.ChannelContrast         purpose [paper], form [choice]
-    facts       layers.fact_predictor.FactPredictor         [choice]: the prompt at test time comes from the image alone
+    facts       layers.fact_predictor.FactPredictor     [choice]: prompts at test time come from the image alone
 
-Departures: the image view is a list of statements, one vector each, so that predicted facts can be mixed softly;
-L_ftc pools with the reference mask, since pooling with predictions is solved by a shortcut.
+Departures: the image view is a list of statements, one vector each, so that predicted facts can be mixed
+softly; L_ftc pools with the reference mask, since pooling with predictions is solved by a shortcut.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nomina.config import config
+from nomina.errors import ConfigError
 from nomina.networks.layers.contrast import ChannelContrast
 from nomina.networks.layers.fact_predictor import FactPredictor
 from nomina.networks.layers.fusion import HolisticSemanticFusion
@@ -54,6 +55,15 @@ class ATMNetConfig:
     """Width of CCAE's image–text space [choice]."""
     contrast_pool_stride: int = 1
     """Pixels per axis averaged before CCAE pools class vectors [choice]: 1 as described, 4 for speed."""
+
+    def __post_init__(self) -> None:
+        if self.fusion_width < 8 or self.fusion_width % 8:
+            raise ConfigError(f"fusion_width must be a multiple of 8, got {self.fusion_width}")
+        if min(self.contrast_width, self.contrast_pool_stride) < 1:
+            raise ConfigError(
+                f"contrast_width and contrast_pool_stride must be at least 1, "
+                f"got {self.contrast_width} and {self.contrast_pool_stride}"
+            )
 
 
 @dataclass(frozen=True)

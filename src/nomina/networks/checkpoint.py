@@ -120,14 +120,17 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     """
     folder = Path(folder)
     run = _read_json(folder, "run.json")
-    recorded = run.get("files", {})
+    recorded = run.get("files") if isinstance(run, dict) else None
+    if not isinstance(recorded, dict):
+        raise CheckpointError(f"checkpoint {folder}: run.json records no files; copy the whole folder again")
     for name in HASHED_FILES:
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"checkpoint {folder} has no {name}; copy the whole folder again")
         if _sha256(path) != recorded.get(name):
             raise CheckpointError(
-                f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or copied badly"
+                f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or copied "
+                f"badly, copy the whole folder again"
             )
     plain = _read_json(folder, "config.json")
     if plain.get("format") != FORMAT:
@@ -142,7 +145,7 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     bank = PromptBank.load(folder / "bank.npz")
     network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
     _load_weights(network, folder / "model.safetensors")
-    network.eval().to(device, memory_format=torch.channels_last)
+    network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     digest = hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
     return Checkpoint(folder.name, cfg, structures, bank, network, digest, run)
 

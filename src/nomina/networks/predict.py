@@ -68,9 +68,12 @@ def predict_slices(
 def _slice_batches(
     network: Network, image: Float[np.ndarray, "i j k"], num_slices: int, batch_size: int
 ) -> Iterator[tuple[slice, Float[Tensor, "b c j k"], tuple[slice, slice]]]:
-    """Batches of slices with their neighbours, padded to the network's divisor, and the crop that undoes it."""
+    """Batches of slices with their neighbours, padded to the network's divisor, and the crop that undoes it.
+
+    Every batch is padded with the smallest value of the scan, so that results do not depend on `batch_size`.
+    """
     parameter = next(network.parameters())
-    reach = num_slices // 2
+    reach, lowest = num_slices // 2, float(image.min())
     size_j, size_k = image.shape[1:]
     pad_j, pad_k = (-size_j % network.divisor, -size_k % network.divisor)
     crop = (slice(pad_j // 2, pad_j // 2 + size_j), slice(pad_k // 2, pad_k // 2 + size_k))
@@ -79,6 +82,6 @@ def _slice_batches(
         where = slice(start, min(start + batch_size, len(image)))
         wanted = np.arange(where.start, where.stop)[:, None] + np.arange(-reach, reach + 1)
         patch = torch.from_numpy(np.asarray(image[np.clip(wanted, 0, len(image) - 1)], dtype=np.float32))
-        patch = F.pad(patch, padding, value=float(patch.min()))
+        patch = F.pad(patch, padding, value=lowest)
         patch = patch.to(parameter.device, memory_format=torch.channels_last)
         yield where, patch, crop

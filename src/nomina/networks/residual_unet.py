@@ -1,10 +1,11 @@
 """A residual-encoder convolutional U-Net, the backbone of the `nomina` preset [choice].
 
-Swin UNETR reaches 15–36 % of a CPU's peak arithmetic, a residual U-Net 60 %; so the laptop preset is convolutional.
-After nnU-Net's residual encoder (Isensee et al., MICCAI 2024), with GroupNorm and strided 1×1 shortcuts.
+Swin UNETR reaches 15–36 % of a CPU's peak arithmetic, a residual U-Net 60 %; so the laptop preset is
+convolutional. After nnU-Net's residual encoder (Isensee et al., MICCAI 2024), with GroupNorm and strided 1×1 shortcuts.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nomina.config import config
+from nomina.errors import ConfigError
 
 NORM_GROUPS = 8
 LEAK = 0.01
@@ -28,10 +30,23 @@ class ResidualUNetConfig:
     stage_blocks: tuple[int, ...] = (1, 1, 2, 2, 2, 2)
     """Residual blocks per encoder stage [choice]."""
     shuffle: Literal[1, 2] = 1
-    """2: the first stage works at half the resolution on pixels folded into channels, and features are unfolded
-    again at the end; output keeps the full resolution at about half the time [choice]."""
+    """2: the first stage works at half the resolution on pixels folded into channels, and features are
+    unfolded again at the end; output keeps the full resolution at about half the time [choice]."""
     output_channels: int = 16
     """Features per pixel after unfolding; used with `shuffle` 2 [choice]."""
+
+    def __post_init__(self) -> None:
+        if not self.stage_channels or any(c < 1 or c % NORM_GROUPS for c in self.stage_channels):
+            raise ConfigError(
+                f"stage_channels must be multiples of {NORM_GROUPS}, got {list(self.stage_channels)}"
+            )
+        if len(self.stage_blocks) != len(self.stage_channels) or min(self.stage_blocks) < 1:
+            raise ConfigError(
+                f"stage_blocks must hold a number ≥ 1 for each of the {len(self.stage_channels)} stages, "
+                f"got {list(self.stage_blocks)}"
+            )
+        if self.output_channels < 1:
+            raise ConfigError(f"output_channels must be at least 1, got {self.output_channels}")
 
 
 class ResidualUNet(nn.Module):
@@ -56,8 +71,7 @@ class ResidualUNet(nn.Module):
             previous = width
         self.encoder = nn.ModuleList(stages)
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(deep, fine, kernel_size=2, stride=2)
-            for fine, deep in zip(channels[:-1], channels[1:], strict=True)
+            nn.ConvTranspose2d(deep, fine, kernel_size=2, stride=2) for fine, deep in pairwise(channels)
         )
         self.decoder = nn.ModuleList(_conv_norm_act(2 * fine, fine) for fine in channels[:-1])
         unfolded = cfg.output_channels * cfg.shuffle**2
@@ -81,7 +95,7 @@ class ResidualUNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut; the shortcut is a strided 1×1 convolution where the shape changes."""
+    """Two 3×3 convolutions and a shortcut, which is a strided 1×1 convolution where the shape changes."""
 
     def __init__(self, num_inputs: int, num_outputs: int, stride: int = 1) -> None:
         super().__init__()

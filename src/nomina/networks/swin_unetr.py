@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nomina.config import config
+from nomina.errors import ConfigError
 
 
 @config
@@ -19,12 +20,19 @@ class SwinUNETRConfig:
     drop_path_rate: float = 0.1
     """Stochastic depth [choice]."""
 
+    def __post_init__(self) -> None:
+        if self.feature_size < 12 or self.feature_size % 12:
+            raise ConfigError(f"feature_size must be a multiple of 12, got {self.feature_size}")
+        if not 0 <= self.drop_path_rate < 1:
+            raise ConfigError(f"drop_path_rate must be at least 0 and less than 1, got {self.drop_path_rate}")
+
 
 class SwinUNETRBackbone(nn.Module):
     """Encoder and decoder of MONAI's `SwinUNETR` (2D) without its output layer.
 
-    `encode` returns the skips finest first, ending with the raw third hidden state (1/16) and the bottleneck (1/32):
-    the two levels at which ATM-Net's text is fused. Sides of the input must be multiples of 32, at least 64.
+    `encode` returns the skips finest first, ending with the raw third hidden state (1/16) and the bottleneck
+    (1/32): the two levels at which ATM-Net's text is fused. Sides of the input must be multiples of 32, at
+    least 64.
     """
 
     divisor = 32

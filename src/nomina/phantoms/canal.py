@@ -145,7 +145,9 @@ def paint_nerve_roots(canvas: Canvas, vertebra: Vertebra) -> None:
     """The pair of roots below the pedicles, in the fat of the foramina."""
     size, back = vertebra.size, vertebra.back_mm
     side = size.canal_width_mm / 2 + size.pedicle_width_mm + 14
-    box = canvas.box(vertebra.frame, (-side, back - 16, -size.height_mm), (side, back + 12, size.height_mm / 4))
+    box = canvas.box(
+        vertebra.frame, (-side, back - 16, -size.height_mm), (side, back + 12, size.height_mm / 4)
+    )
     if box is None:
         return
     start = (0.35 * size.canal_width_mm, back - 3.0, -0.05 * size.height_mm)

@@ -1,6 +1,6 @@
 """The column: how vertebrae stand on the sacrum. Frames and sizes only, no voxels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,9 +42,11 @@ class Vertebra:
     bulge_mm: float
     """How far the disc below stands out over the endplates' rims."""
     has_ribs: bool = False
+    fracture: str = "none"
+    """"none", or the shape after Genant: "wedge", "biconcave", "crush"."""
     upper_dents: tuple[Dent, ...] = ()
     lower_dents: tuple[Dent, ...] = ()
-    lesions: tuple[tuple[float, float, float, float], ...] = field(default=())
+    lesions: tuple[tuple[float, float, float, float], ...] = ()
     """Marrow lesions: centre x, y, z in the frame and radius, in mm."""
 
     @property

@@ -31,11 +31,12 @@ class SmoothField:
     def __call__(self, window: tuple[slice, slice, slice]) -> Field:
         """Values in a window of the grid."""
         field = self._lattice
-        for axis, (weights, part) in enumerate(zip(self._weights, window, strict=True)):
-            rows = weights[part]
+        for axis in (2, 1, 0):
+            rows = self._weights[axis][window[axis]]
             used = np.flatnonzero(rows.any(0))
             near = slice(used[0], used[-1] + 1)
-            field = np.moveaxis(np.tensordot(rows[:, near], field.take(range(near.start, near.stop), axis), (1, axis)), 0, axis)
+            field = field[(slice(None),) * axis + (near,)]
+            field = np.moveaxis(np.tensordot(rows[:, near], field, axes=(1, axis)), 0, axis)
         return np.ascontiguousarray(field)
 
 

@@ -118,7 +118,6 @@ def plan_spine(rng: np.random.Generator, config: SpineConfig) -> SpinePlan:
     num_lumbar = int(rng.choice(counts, p=np.array(weights) / sum(weights)))
     scale = rng.uniform(*config.scale)
     slope = rng.uniform(*config.sacral_slope_deg)
-    lordosis = slope + rng.uniform(*config.lordosis_minus_slope_deg)
     sacrum = build_sacrum(slope, scale, rng.uniform(0.4, 1.4))
     drafts = _draft_vertebrae(rng, config, num_lumbar, scale)
     has_curve = rng.random() < config.scoliosis_probability
@@ -127,28 +126,39 @@ def plan_spine(rng: np.random.Generator, config: SpineConfig) -> SpinePlan:
     vertebrae = _stack(
         rng, drafts, slope, lordosis, curve_deg * rng.choice([-1, 1]), slips, config, num_lumbar
     )
-    canal = CanalShape(
+    canal = _draw_canal(rng, config, num_lumbar, scale)
+    body = _draw_body(rng, config)
+    parameters = _record(vertebrae, canal, body) | {
+        "num_lumbar": num_lumbar,
+        "scale": round(scale, 4),
+        "sacral_slope_deg": round(slope, 2),
+        "lordosis_deg": round(curves.lordosis_deg, 2),
+        "kyphosis_per_level_deg": round(curves.kyphosis_per_level_deg, 2),
+        "lateral_curve_deg": round(curves.lateral_deg, 2),
+        "slips_mm": [round(float(slip), 2) for slip in slips],
+    }
+    return SpinePlan(vertebrae, sacrum, canal, body, parameters)
+
+
+def _draw_canal(rng: np.random.Generator, config: SpineConfig, num_lumbar: int, scale: float) -> CanalShape:
+    conus_rank = float(np.clip(rng.normal(5.1, 0.6), *config.conus_rank))
+    return CanalShape(
         sac_share=rng.uniform(0.74, 0.92),
-        conus_rank=float(np.clip(rng.normal(5.1, 0.6), *config.conus_rank)) + num_lumbar - 5,
+        conus_rank=conus_rank + num_lumbar - 5,
         sac_end=rng.uniform(1.2, 2.6),
         cord_radius_mm=scale * rng.uniform(2.9, 3.7),
         num_roots=int(rng.integers(10, 19)),
     )
-    body = BodyShape(
+
+
+def _draw_body(rng: np.random.Generator, config: SpineConfig) -> BodyShape:
+    return BodyShape(
         back_fat_mm=rng.uniform(*config.back_fat_mm),
         fat_infiltration=rng.beta(1.5, 3.0),
         abdomen_mm=rng.uniform(55.0, 150.0),
         front_fat_mm=rng.uniform(16.0, 45.0),
         muscle_mm=rng.uniform(2.0, 14.0),
     )
-    parameters = _record(vertebrae, canal, body) | {
-        "num_lumbar": num_lumbar,
-        "scale": round(scale, 4),
-        "sacral_slope_deg": round(slope, 2),
-        "lordosis_deg": round(lordosis, 2),
-        "lateral_curve_deg": round(curve_deg, 2),
-    }
-    return SpinePlan(vertebrae, sacrum, canal, body, parameters)
 
 
 @dataclass(frozen=True)
@@ -165,40 +175,42 @@ class _Draft:
     has_ribs: bool
 
 
+HEIGHT_OF_GRADE = (1.1, 1.0, 0.88, 0.70, 0.45)
+"""Disc height by Pfirrmann grade, against the table [choice: Pfirrmann 2001 defines grades 4-5 by height loss]."""
+
+
 def _draft_vertebrae(
     rng: np.random.Generator, config: SpineConfig, num_lumbar: int, scale: float
 ) -> list[_Draft]:
     names = [f"L{number}" for number in range(num_lumbar, 0, -1)] + list(THORACIC)
-    wear = rng.uniform(*config.degeneration)
-    fractured: dict[int, str] = {}
-    if rng.random() < config.fracture_probability:
-        for _ in range(int(rng.integers(1, 3))):
-            fractured[int(rng.integers(1, 8))] = str(rng.choice(["wedge", "biconcave", "crush"]))
-    stature = rng.normal(1.0, 0.04)
+    wear, disc_stature = rng.uniform(*config.degeneration), rng.normal(1.0, 0.04)
+    fractured = _fractures(rng, config)
     drafts = []
     for index, name in enumerate(names):
         mean = lumbar(index, num_lumbar) if index < num_lumbar else TABLE[name]
         size = mean.scaled(scale * rng.normal(1, config.level_variation))
         grade = _grade(rng, wear, index)
-        disc_height = (
-            size.disc_height_mm * stature * (1.1, 1.0, 0.88, 0.70, 0.45)[grade - 1] * rng.normal(1, 0.08)
+        disc_height = size.disc_height_mm * disc_stature * HEIGHT_OF_GRADE[grade - 1] * rng.normal(1, 0.08)
+        draft = _Draft(
+            name=f"{name} vertebra",
+            size=size,
+            wedge_deg=0.0,
+            fracture=fractured.get(index, "none"),
+            degeneration=grade,
+            disc_height_mm=max(disc_height, 2.5),
+            concavity_mm=(rng.uniform(0.5, 2.2), rng.uniform(0.7, 2.8)),
+            has_ribs=index >= num_lumbar,
         )
-        drafts.append(
-            _fractured(
-                _Draft(
-                    name=f"{name} vertebra",
-                    size=size,
-                    wedge_deg=0.0,
-                    fracture=fractured.get(index, "none"),
-                    degeneration=grade,
-                    disc_height_mm=max(disc_height, 2.5),
-                    concavity_mm=(rng.uniform(0.5, 2.2), rng.uniform(0.7, 2.8)),
-                    has_ribs=index >= num_lumbar,
-                ),
-                rng,
-            )
-        )
+        drafts.append(_fractured(draft, rng.uniform(0.2, 0.5)))
     return drafts
+
+
+def _fractures(rng: np.random.Generator, config: SpineConfig) -> dict[int, str]:
+    """Which vertebrae (0 = lowest) are fractured, and Genant's shape of each."""
+    if rng.random() >= config.fracture_probability:
+        return {}
+    indices = rng.choice(np.arange(1, 8), size=int(rng.integers(1, 3)), replace=False)
+    return {int(index): str(rng.choice(["wedge", "biconcave", "crush"])) for index in indices}
 
 
 def _grade(rng: np.random.Generator, wear: float, index: int) -> int:
@@ -207,9 +219,8 @@ def _grade(rng: np.random.Generator, wear: float, index: int) -> int:
     return int(np.clip(round(rng.normal(centre, 0.7)), 1, 5))
 
 
-def _fractured(draft: _Draft, rng: np.random.Generator) -> _Draft:
-    """Genant's three shapes: wedge (front lost), biconcave (middle lost), crush (all lost)."""
-    loss = rng.uniform(0.2, 0.5)
+def _fractured(draft: _Draft, loss: float) -> _Draft:
+    """Wedge: the front has lost this share of the height; biconcave: the middle; crush: all of it."""
     height = draft.size.height_mm
     match draft.fracture:
         case "wedge":
@@ -217,7 +228,7 @@ def _fractured(draft: _Draft, rng: np.random.Generator) -> _Draft:
             size = replace(draft.size, height_mm=height * (1 - loss / 2))
             return replace(draft, size=size, wedge_deg=-angle)
         case "biconcave":
-            return replace(draft, concavity_mm=(0.22 * loss * 2 * height, 0.18 * loss * 2 * height))
+            return replace(draft, concavity_mm=(0.45 * loss * height, 0.35 * loss * height))
         case "crush":
             return replace(draft, size=replace(draft.size, height_mm=height * (1 - loss)))
         case _:
@@ -231,49 +242,80 @@ def _slips(rng: np.random.Generator, config: SpineConfig, count: int) -> np.ndar
     return slips
 
 
+@dataclass(frozen=True)
+class _Curves:
+    """How the column bends, from the sacrum up."""
+
+    num_lumbar: int
+    sacral_slope_deg: float
+    lordosis_deg: float
+    kyphosis_per_level_deg: float
+    lateral_deg: float
+    """Largest lean to the right; negative to the left."""
+    lateral_apex: float
+    """Rank that does not lean: the apex of the lateral curve."""
+    lateral_length: float
+    """Ranks of one full wave."""
+
+    def angles_deg(self, index: int, rng: np.random.Generator) -> tuple[float, float]:
+        """Wedge of the disc below a vertebra and of its body."""
+        if index < self.num_lumbar:
+            disc = self.lordosis_deg * spread(LUMBAR_DISC_SHARE, index, self.num_lumbar)
+            return disc, self.lordosis_deg * spread(LUMBAR_BODY_SHARE, index, self.num_lumbar)
+        return rng.normal(0.0, 0.6), -self.kyphosis_per_level_deg
+
+    def lean_and_turn_deg(self, index: int) -> tuple[float, float]:
+        """Lean to the side and axial rotation; a scoliotic vertebra turns most at the apex."""
+        phase = 2 * np.pi * (index + 1 - self.lateral_apex) / self.lateral_length
+        free = min((index + 1) / 2, 1.0)
+        return self.lateral_deg * free * np.sin(phase), 0.9 * self.lateral_deg * free * np.cos(phase)
+
+
+def _draw_curves(rng: np.random.Generator, config: SpineConfig, num_lumbar: int, slope: float) -> _Curves:
+    is_scoliotic = rng.random() < config.scoliosis_probability
+    lateral = rng.uniform(*config.scoliosis_deg) if is_scoliotic else rng.uniform(0, 2.5)
+    return _Curves(
+        num_lumbar=num_lumbar,
+        sacral_slope_deg=slope,
+        lordosis_deg=slope + rng.uniform(*config.lordosis_minus_slope_deg),
+        kyphosis_per_level_deg=rng.uniform(*config.kyphosis_per_level_deg),
+        lateral_deg=lateral * float(rng.choice([-1, 1])),
+        lateral_apex=rng.uniform(2.0, 5.0),
+        lateral_length=rng.uniform(5.0, 9.0),
+    )
+
+
 def _stack(
     rng: np.random.Generator,
     drafts: Sequence[_Draft],
-    slope: float,
-    lordosis: float,
-    curve_deg: float,
+    curves: _Curves,
     slips: np.ndarray,
     config: SpineConfig,
-    num_lumbar: int,
 ) -> tuple[Vertebra, ...]:
     """Put each vertebra on the one below, disc between, following the curves."""
-    kyphosis = rng.uniform(*config.kyphosis_per_level_deg)
-    apex, length = rng.uniform(2.0, 5.0), rng.uniform(5.0, 9.0)
-    tilt, top = slope, np.zeros(3)
-    frame = Frame.turned(top, slope)
+    tilt, top = curves.sacral_slope_deg, np.zeros(3)
+    frame = Frame.turned(top, tilt)
     vertebrae: list[Vertebra] = []
     for index, draft in enumerate(drafts):
-        if index < num_lumbar:
-            disc_angle = lordosis * spread(LUMBAR_DISC_SHARE, index, num_lumbar)
-            wedge = draft.wedge_deg + lordosis * spread(LUMBAR_BODY_SHARE, index, num_lumbar)
-        else:
-            disc_angle = rng.normal(0.5, 0.7) if index < num_lumbar + 1 else rng.normal(-0.3, 0.5)
-            wedge = draft.wedge_deg - kyphosis
+        disc_angle, wedge = curves.angles_deg(index, rng)
+        wedge += draft.wedge_deg
+        # A disc that has lost height has lost part of its wedge too.
         disc_angle *= 0.75 + 0.25 * min(draft.disc_height_mm / draft.size.disc_height_mm, 1.2)
-        lean = curve_deg * np.sin(2 * np.pi * (index + 1 - apex) / length) * np.clip((index + 1) / 2, 0, 1)
-        turn = (
-            0.9 * curve_deg * np.cos(2 * np.pi * (index + 1 - apex) / length) * np.clip((index + 1) / 2, 0, 1)
-        )
-        lower_frame, lower_top = frame, top
         tilt -= disc_angle + wedge / 2
-        axes = Frame.turned(top, tilt, lean, turn).axes
-        across = lower_frame.axes[:, 2] + axes[:, 2]
-        bottom = lower_top + across / np.linalg.norm(across) * draft.disc_height_mm
-        bottom = bottom + lower_frame.axes[:, 1] * slips[index]
+        axes = Frame.turned(top, tilt, *curves.lean_and_turn_deg(index)).axes
+        across = frame.axes[:, 2] + axes[:, 2]
+        bottom = (
+            top + across / np.linalg.norm(across) * draft.disc_height_mm + frame.axes[:, 1] * slips[index]
+        )
         frame = Frame(bottom + axes[:, 2] * draft.size.height_mm / 2, axes)
         top = frame.at(0, 0, draft.size.height_mm / 2)
         tilt -= wedge / 2
-        vertebrae.append(_placed(rng, draft, frame, wedge, index, config))
+        vertebrae.append(_placed(rng, draft, frame, wedge, index + 1, config))
     return tuple(vertebrae)
 
 
 def _placed(
-    rng: np.random.Generator, draft: _Draft, frame: Frame, wedge: float, index: int, config: SpineConfig
+    rng: np.random.Generator, draft: _Draft, frame: Frame, wedge_deg: float, rank: int, config: SpineConfig
 ) -> Vertebra:
     size = draft.size
 
@@ -289,10 +331,10 @@ def _placed(
         lesions = ((float(centre[0]), float(centre[1]), float(centre[2]), rng.uniform(3.0, 9.0)),)
     return Vertebra(
         name=draft.name,
-        rank=index + 1,
+        rank=rank,
         frame=frame,
         size=size,
-        wedge_deg=wedge,
+        wedge_deg=wedge_deg,
         waist=rng.uniform(0.05, 0.12),
         upper_concavity_mm=draft.concavity_mm[0],
         lower_concavity_mm=draft.concavity_mm[1],
@@ -300,6 +342,7 @@ def _placed(
         degeneration=draft.degeneration,
         bulge_mm=rng.uniform(0.0, 0.8) + max(draft.degeneration - 2, 0) * rng.uniform(0.2, 1.3),
         has_ribs=draft.has_ribs,
+        fracture=draft.fracture,
         upper_dents=dents(),
         lower_dents=dents(),
         lesions=lesions,
@@ -320,6 +363,7 @@ def _record(vertebrae: Sequence[Vertebra], canal: CanalShape, body: BodyShape) -
                 "disc_below_height_mm": round(float(v.disc_height_mm), 2),
                 "disc_below_grade": v.degeneration,
                 "disc_below_bulge_mm": round(float(v.bulge_mm), 2),
+                "fracture": v.fracture,
                 "num_schmorl_nodes": len(v.upper_dents) + len(v.lower_dents),
                 "num_lesions": len(v.lesions),
             }

@@ -132,7 +132,10 @@ def _signal(phantom: SpinePhantom, means: np.ndarray, rng: np.random.Generator) 
     signal = np.zeros(phantom.grid.shape, dtype=np.float32)
     flat = table.ravel()
     for layer, weight in enumerate(weights):
-        index = phantom.layered_tissues[layer::count].astype(np.uint16) * 256 + phantom.layered_labels[layer::count]
+        index = (
+            phantom.layered_tissues[layer::count].astype(np.uint16) * 256
+            + phantom.layered_labels[layer::count]
+        )
         signal += np.float32(weight) * flat[index]
     spacing = phantom.grid.spacing_mm
     coarse = smooth_noise(phantom.grid.shape, spacing, rng.uniform(2.5, 5.0), rng)
@@ -142,7 +145,9 @@ def _signal(phantom: SpinePhantom, means: np.ndarray, rng: np.random.Generator) 
     return signal * np.maximum(texture, 0.05)
 
 
-def _sensitivity(phantom: SpinePhantom, scanner: Scanner, rng: np.random.Generator) -> Float[np.ndarray, "i j k"]:
+def _sensitivity(
+    phantom: SpinePhantom, scanner: Scanner, rng: np.random.Generator
+) -> Float[np.ndarray, "i j k"]:
     """Coil sensitivity, 1 at the canal: highest at the back, falling forward and beyond the coil's ends."""
     _, spacing_j, spacing_k = phantom.grid.spacing_mm
     canal = np.isin(phantom.tissues, [INDEX[name] for name in CANAL])

@@ -8,7 +8,13 @@ from jaxtyping import UInt8
 
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
-from nomina.phantoms.canal import CANAL_LABEL, canal_stations, paint_canal, paint_dorsal_fat, paint_nerve_roots
+from nomina.phantoms.canal import (
+    CANAL_LABEL,
+    canal_stations,
+    paint_canal,
+    paint_dorsal_fat,
+    paint_nerve_roots,
+)
 from nomina.phantoms.canvas import Canvas, Warp
 from nomina.phantoms.column import Vertebra
 from nomina.phantoms.disc import paint_body_ligaments, paint_disc

@@ -8,7 +8,12 @@ import numpy as np
 from nomina.phantoms.canvas import Canvas, Frame
 from nomina.phantoms.column import SacralSegment, Vertebra
 from nomina.phantoms.noise import smooth_noise
+from nomina.phantoms.sacrum import as_vertebra
 from nomina.phantoms.tissues import INDEX
+
+
+SKIN_MM = 2.0
+"""Thickness of the skin of the trunk [choice]."""
 
 
 @dataclass(frozen=True)
@@ -60,116 +65,127 @@ def paint_surroundings(
         x, y, z = (c[0] for c in canvas.coordinates(world, window))
         # The profile is read at the column, so a tilted slab bends the skin a little, never the spine.
         profile = _profile(vertebrae, sacrum, z[grid.shape[1] // 2])
-        canvas.tissues[i] = _slice_tissues(
-            (x - profile.x, y), profile, shape, (streaks[i], blobs[i], coarse[i])
-        )
+        layer = _Layer(canvas.tissues[i], x - profile.x, y, profile, streaks[i], blobs[i], coarse[i])
+        layer.tissues[:] = INDEX["visceral fat"]
+        _put_abdomen(layer, shape)
+        _put_psoas(layer)
+        surface = layer.profile.tips - shape.muscle_mm * np.clip(np.abs(layer.x) / 25, 0, 1)
+        _put_back_muscles(layer, shape, surface)
+        _put_back_surface(layer, shape, surface)
     _paint_vessels(canvas, vertebrae, rng)
 
 
-def _profile(vertebrae: Sequence[Vertebra], sacrum: Sequence[SacralSegment], z: np.ndarray) -> _Profile:
-    points = []
-    for segment in reversed(sacrum):
-        half = (segment.upper_depth_mm + segment.lower_depth_mm) / 4
-        points.append(
-            (
-                segment.frame.at(0, half, 0),
-                segment.frame.at(0, -half - 16, 0),
-                segment.frame.at(0, -half - 28 + 3 * segment.rank, 0),
-                1.0 - segment.rank,
-            )
-        )
-    for v in vertebrae:
-        arch = v.back_mm - v.size.canal_depth_mm - 6
-        tip = v.back_mm - v.size.canal_depth_mm - v.size.spinous_length_mm - 2
-        points.append(
-            (v.frame.at(0, -v.back_mm, 0), v.frame.at(0, arch, -8), v.frame.at(0, tip, -10), float(v.rank))
-        )
-    front, arch_points, tips = (np.array([p[n] for p in points]) for n in range(3))
+@dataclass(frozen=True)
+class _Layer:
+    """One sagittal layer on its way: arrays over j and k."""
 
-    def along(places: np.ndarray, values: np.ndarray) -> np.ndarray:
-        order = np.argsort(places[:, 2])
-        return np.interp(z, places[order, 2], values[order]).astype(np.float32)
+    tissues: np.ndarray
+    x: np.ndarray
+    """mm to the right of the column."""
+    y: np.ndarray
+    """RAS+ mm."""
+    profile: _Profile
+    streaks: np.ndarray
+    """Noise drawn out along the muscles' fibres."""
+    blobs: np.ndarray
+    """Noise of the size of bowel loops."""
+    coarse: np.ndarray
+    """Noise of the size of organs."""
+
+    def put(self, mask: np.ndarray, tissue: str) -> None:
+        self.tissues[mask] = INDEX[tissue]
+
+
+def _profile(vertebrae: Sequence[Vertebra], sacrum: Sequence[SacralSegment], z: np.ndarray) -> _Profile:
+    places = [
+        *((as_vertebra(segment), 1.0 - segment.rank, 28 - 3 * segment.rank) for segment in reversed(sacrum)),
+        *((v, float(v.rank), v.size.canal_depth_mm + v.size.spinous_length_mm + 2) for v in vertebrae),
+    ]
+    front = np.array([v.frame.at(0, -v.back_mm, 0) for v, _, _ in places])
+    arch = np.array([v.frame.at(0, v.back_mm - v.size.canal_depth_mm - 6, -8) for v, _, _ in places])
+    tips = np.array([v.frame.at(0, v.back_mm - behind, -10) for v, _, behind in places])
+
+    def along(points: np.ndarray, values: np.ndarray) -> np.ndarray:
+        order = np.argsort(points[:, 2])
+        return np.interp(z, points[order, 2], values[order]).astype(np.float32)
 
     return _Profile(
         x=along(front, front[:, 0]),
         front=along(front, front[:, 1]),
-        arch=along(arch_points, arch_points[:, 1]),
+        arch=along(arch, arch[:, 1]),
         tips=along(tips, tips[:, 1]),
-        rank=along(front, np.array([p[3] for p in points])),
+        rank=along(front, np.array([rank for _, rank, _ in places])),
     )
 
 
-def _slice_tissues(
-    place: tuple[np.ndarray, np.ndarray],
-    profile: _Profile,
-    shape: BodyShape,
-    noise: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> np.ndarray:
-    x, y = place
-    streaks, blobs, coarse = noise
-    aside = np.abs(x)
-    tissues = np.full(y.shape, INDEX["visceral fat"], dtype=np.uint8)
+def _put_abdomen(layer: _Layer, shape: BodyShape) -> None:
+    """Bowel and organs in front of the retroperitoneal fat, then the abdominal wall and the air before it."""
+    ahead = layer.y - layer.profile.front
+    blobs = layer.blobs
+    deep = ahead > shape.front_fat_mm + 6 * layer.coarse
+    layer.put(deep & (blobs > -0.35), "bowel")
+    layer.put(deep & (blobs > 1.1), "bowel fluid")
+    layer.put(deep & (blobs > 0.1) & (blobs < 0.3), "visceral fat")
+    layer.put(deep & (blobs < -1.75), "air")
+    layer.put(deep & (layer.coarse > 0.2) & (layer.profile.rank > 4.5), "organ")
+    wall = ahead - shape.abdomen_mm - 8 * np.sin(layer.profile.rank)
+    front_fat_mm = 0.7 * shape.back_fat_mm
+    layer.put(wall > -14, "muscle")
+    layer.put(wall > 0, "subcutaneous fat")
+    layer.put(wall > front_fat_mm, "skin")
+    layer.put(wall > front_fat_mm + SKIN_MM, "air")
 
-    def put(mask: np.ndarray, tissue: str) -> None:
-        tissues[mask] = INDEX[tissue]
 
-    # Abdomen: bowel and organs begin in front of the retroperitoneal fat.
-    ahead = y - profile.front
-    deep = ahead > shape.front_fat_mm + 6 * coarse
-    put(deep & (blobs > -0.35), "bowel")
-    put(deep & (blobs > 1.1), "bowel fluid")
-    put(deep & (blobs > 0.1) & (blobs < 0.3), "visceral fat")
-    put(deep & (blobs < -1.75), "air")
-    put(deep & (coarse > 0.2) & (profile.rank > 4.5), "organ")
-    wall = ahead - shape.abdomen_mm - 8 * np.sin(profile.rank)
-    put((wall > -14) & (wall < 0), "muscle")
-    put(wall > 0, "subcutaneous fat")
-    put(wall > 0.7 * shape.back_fat_mm, "skin")
-    put(wall > 0.7 * shape.back_fat_mm + 2, "air")
+def _put_psoas(layer: _Layer) -> None:
+    """The psoas beside the lumbar bodies; it grows from T12 down."""
+    rank = layer.profile.rank
+    half = np.clip(8 + 3.0 * (5.5 - rank), 2, 22)
+    aside = np.abs(layer.x) - 24 - half
+    psoas = (aside / half) ** 2 + ((layer.y - layer.profile.front + 24) / (1.1 * half)) ** 2 < 1
+    layer.put(psoas & (rank < 6.2), "muscle")
 
-    # Muscles beside and behind the column.
-    psoas_half = np.clip(8 + 3.0 * (5.5 - profile.rank), 2, 22)
-    psoas = ((aside - 24 - psoas_half) / psoas_half) ** 2 + (
-        (y - profile.front + 24) / (psoas_half * 1.1)
-    ) ** 2 < 1
-    put(psoas & (profile.rank < 6.2), "muscle")
-    behind = profile.arch + 12 + 4 * coarse - y
-    depth = profile.tips - shape.muscle_mm * np.clip(aside / 25, 0, 1)
-    back_muscle = (behind > 0) & (y > depth)
-    put(back_muscle, "muscle")
-    fat_threshold = 1.9 - 3.2 * shape.fat_infiltration
-    put(back_muscle & (streaks > fat_threshold), "fatty muscle")
-    put(back_muscle & (streaks > fat_threshold + 0.8), "visceral fat")
-    near_arch = back_muscle & (y > profile.arch - 7 + 3 * streaks) & (aside > 7)
-    put(near_arch & (blobs > 0.2), "visceral fat")
-    # Between the spinous processes: interspinous ligament with streaks of fat.
-    between = back_muscle & (aside < 3.5)
-    put(between, "fatty muscle")
-    put(between & (streaks > 0.3), "visceral fat")
-    put(between & (streaks < -0.6), "ligament")
-    # Thoracolumbar fascia and supraspinous ligament, then fat and skin.
-    put((y < depth) & (y > depth - 2.0 - 1.5 * (aside < 3)), "ligament")
-    swell = shape.back_fat_mm * (1 + 0.35 * np.cos((profile.rank - 0.5) * 0.7)) + 1.5 * coarse
-    skin = depth - 2 - np.maximum(swell, 3.0)
-    put(y < depth - 2.0 - 1.5 * (aside < 3), "subcutaneous fat")
-    put((y < skin), "skin")
-    put((y < skin - 2.0), "air")
-    return tissues
+
+def _put_back_muscles(layer: _Layer, shape: BodyShape, surface: np.ndarray) -> None:
+    """Erector spinae and multifidus with streaks of fat, and the ligament between the spinous processes."""
+    aside, streaks = np.abs(layer.x), layer.streaks
+    muscle = (layer.y < layer.profile.arch + 12 + 4 * layer.coarse) & (layer.y > surface)
+    layer.put(muscle, "muscle")
+    threshold = 1.9 - 3.2 * shape.fat_infiltration
+    layer.put(muscle & (streaks > threshold), "fatty muscle")
+    layer.put(muscle & (streaks > threshold + 0.8), "visceral fat")
+    near_arch = muscle & (layer.y > layer.profile.arch - 7 + 3 * streaks) & (aside > 7)
+    layer.put(near_arch & (layer.blobs > 0.2), "visceral fat")
+    between = muscle & (aside < 3.5)
+    layer.put(between, "fatty muscle")
+    layer.put(between & (streaks > 0.3), "visceral fat")
+    layer.put(between & (streaks < -0.6), "ligament")
+
+
+def _put_back_surface(layer: _Layer, shape: BodyShape, surface: np.ndarray) -> None:
+    """Thoracolumbar fascia with the supraspinous ligament, subcutaneous fat, skin and air."""
+    fascia = surface - 2.0 - 1.5 * (np.abs(layer.x) < 3)
+    swell = shape.back_fat_mm * (1 + 0.35 * np.cos((layer.profile.rank - 0.5) * 0.7)) + 1.5 * layer.coarse
+    skin = surface - 2.0 - np.maximum(swell, 3.0)
+    layer.put(layer.y < surface, "ligament")
+    layer.put(layer.y < fascia, "subcutaneous fat")
+    layer.put(layer.y < skin, "skin")
+    layer.put(layer.y < skin - SKIN_MM, "air")
 
 
 def _paint_vessels(canvas: Canvas, vertebrae: Sequence[Vertebra], rng: np.random.Generator) -> None:
     """Aorta left of the midline down to the fourth lumbar vertebra, vena cava right of it."""
-    aorta, cava = rng.uniform(7.5, 10.5), rng.uniform(8.5, 11.5)
-    top = vertebrae[-1].rank
-    for side, radius, lowest in ((-1.0, aorta, 1.8), (1.0, cava, 1.4)):
-        centres = [
-            v.frame.at(side * (9.0 + rng.normal(0, 1.0)), -v.back_mm + radius + 3.0 + rng.normal(0, 0.7), 0)
-            for v in vertebrae
-        ]
-        ranks = np.array([v.rank for v in vertebrae], dtype=float)
-        for rank in np.arange(lowest, top, 0.1):
-            centre = np.array([np.interp(rank, ranks, np.array(centres)[:, axis]) for axis in range(3)])
+    ranks = np.array([v.rank for v in vertebrae], dtype=float)
+    for side, radius, lowest in ((-1.0, rng.uniform(7.5, 10.5), 1.8), (1.0, rng.uniform(8.5, 11.5), 1.4)):
+        centres = np.array(
+            [
+                v.frame.at(
+                    side * (9.0 + rng.normal(0, 1.0)), -v.back_mm + radius + 3.0 + rng.normal(0, 0.7), 0
+                )
+                for v in vertebrae
+            ]
+        )
+        for rank in np.arange(lowest, ranks[-1], 0.1):
+            centre = np.array([np.interp(rank, ranks, centres[:, axis]) for axis in range(3)])
             box = canvas.box(Frame(centre, np.eye(3)), (-radius, -radius, -2.5), (radius, radius, 2.5))
             if box is not None:
-                inside = box.x**2 + box.y**2 < radius**2
-                canvas.paint(box, inside & (box.z**2 < 6.25), "vessel")
+                canvas.paint(box, (box.x**2 + box.y**2 < radius**2) & (np.abs(box.z) < 2.5), "vessel")

@@ -142,7 +142,9 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     if box is None:
         return
     distance = body(vertebra, box.x, box.y, box.z)
-    pedicle_marrow = (canvas.tissues[box.window] == INDEX["marrow"]) & (canvas.labels[box.window] == vertebra.rank)
+    pedicle_marrow = (canvas.tissues[box.window] == INDEX["marrow"]) & (
+        canvas.labels[box.window] == vertebra.rank
+    )
     canvas.paint(box, (distance < 0) & ~pedicle_marrow, "cortical bone", vertebra.rank)
     marrow = distance < -CORTEX_MM
     canvas.paint(box, marrow, "marrow")

@@ -7,7 +7,7 @@ Both label maps are taken as they are: no level cut-off, no excluded voxels, no 
 
 Departures from https://github.com/DIAGNijmegen/SPIDER-Evaluation: distances use each axis's own spacing (the
 evaluator hands x, y, z spacing to an array in z, y, x order), and a structure that is not detected leaves the
-mean of distances as it leaves the mean of Dice (there, it turns the whole mean into `nan`).
+mean of distances as it leaves the mean of Dice (there it stays, as `nan` when nothing overlaps).
 """
 
 import math

@@ -11,9 +11,8 @@ from typing import Literal
 
 import cc3d
 import numpy as np
-from jaxtyping import Integer
 
-from nomina.assessment.metrics.overlap import Overlaps, count_overlaps
+from nomina.assessment.metrics.overlap import count_overlaps
 from nomina.assessment.spine_levels import level_shift, spine_kind
 from nomina.imaging.volume import LabelMap
 
@@ -80,7 +79,9 @@ def name_levels(prediction: LabelMap, reference: LabelMap) -> NamingScores:
     by_label = count_overlaps(candidates, reference.array)
     by_piece = count_overlaps(pieces, reference.array)
     ious = np.concatenate([by_label.ious(), by_piece.ious()], axis=1)
-    values = np.concatenate([by_label.prediction_values, _values_of(pieces, candidates, by_piece)])
+    value_of_piece = np.zeros(int(pieces.max()) + 1, dtype=np.int64)
+    value_of_piece[pieces] = candidates
+    values = np.concatenate([by_label.prediction_values, value_of_piece[by_piece.prediction_values]])
     ious[:, values == 0] = 0.0
     structures = []
     for row, value in enumerate(by_label.reference_values.tolist()):
@@ -91,21 +92,6 @@ def name_levels(prediction: LabelMap, reference: LabelMap) -> NamingScores:
         named = prediction.names[int(values[best])] if ious[row, best] > IOU_THRESHOLD else None
         structures.append(NamedStructure(name, named, float(ious[row, best]), _outcome(name, named)))
     return NamingScores(tuple(structures))
-
-
-def _values_of(
-    pieces: Integer[np.ndarray, "i j k"], labels: Integer[np.ndarray, "i j k"], by_piece: Overlaps
-) -> Integer[np.ndarray, " p"]:
-    """Label value of each column of `by_piece`; 0 for background."""
-    own = count_overlaps(pieces, labels)
-    value_of = dict(
-        zip(
-            own.prediction_values.tolist(),
-            own.reference_values[own.counts.argmax(axis=0)].tolist(),
-            strict=True,
-        )
-    )
-    return np.array([value_of.get(piece, 0) for piece in by_piece.prediction_values.tolist()], dtype=np.int64)
 
 
 def _outcome(reference: str, named: str | None) -> NameOutcome:

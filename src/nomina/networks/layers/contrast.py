@@ -4,11 +4,13 @@ Source: ATM-Net (arXiv:2504.03476) for the purpose; the form is ours [choice]:
 
     a = Conv1×1(F)      A = softmax(a)      v = pool(A)   the enhancement, in training and at test time
     v* = pool(G)        G the one-hot reference, in the training loss only
-    u_k = norm(MLP_t(T_k − mean T) + δ_k)   s = ⟨v*, u⟩ / τ   L_ftc = symmetric cross-entropy of s over present classes
+    u_k = norm(MLP_t(T_k − mean T) + δ_k)   s = ⟨v*, u⟩ / τ
+    L_ftc = symmetric cross-entropy of s over the classes present
     θ_k = MLP_c([v_k ; u_k])                y_k = a_k + θ_k·F   with θ = 0 at the start
 
-The loss pools with the reference mask, never with the network's own assignment: a prediction-pooled loss is solved
-by a shortcut in which channel k announces its own index (tests/networks/test_contrast.py keeps the experiment).
+The loss pools with the reference mask, never with the network's own assignment: a prediction-pooled loss is
+solved by a shortcut in which channel k announces its own index (tests/networks/test_contrast.py keeps the
+experiment).
 """
 
 import math
@@ -33,8 +35,8 @@ class ChannelContrast(nn.Module):
         text_width: Width e of a prompt vector.
         width: Width of the shared image–text space [choice].
         temperature: τ at the start; learned [choice, 0.07 as in CLIP].
-        pool_stride: Pool class vectors on features averaged over this many pixels per axis [choice]: 1 is exact,
-            4 costs 16 times less and changes a mean over thousands of pixels little.
+        pool_stride: Pool class vectors on features averaged over this many pixels per axis [choice]: 1 is
+            exact, 4 costs 16 times less and changes a mean over thousands of pixels little.
     """
 
     def __init__(
@@ -54,8 +56,8 @@ class ChannelContrast(nn.Module):
         self.text_projection = _two_layers(text_width, width, width)
         self.class_offset = nn.Parameter(torch.zeros(num_classes, width))
         self.kernel = _two_layers(2 * width, width, num_channels + 1)
-        nn.init.zeros_(self.kernel[-1].weight)
-        nn.init.zeros_(self.kernel[-1].bias)
+        for start in self.kernel[-1].parameters():
+            nn.init.zeros_(start)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
 
     def forward(
@@ -74,7 +76,7 @@ class ChannelContrast(nn.Module):
         return logits, first
 
     def class_texts(self, channel_tokens: Float[Tensor, "n e"]) -> Float[Tensor, "n w"]:
-        """Unit text vector of each class; the mean sentence is removed because near-equal sentences are collinear."""
+        """Unit text vector of each class, less the mean sentence: near-equal sentences are collinear."""
         centred = channel_tokens - channel_tokens.mean(dim=0, keepdim=True)
         return F.normalize(self.text_projection(centred) + self.class_offset, dim=-1)
 
@@ -86,7 +88,7 @@ class ChannelContrast(nn.Module):
     ) -> Float[Tensor, ""]:
         """L_ftc: image–text contrast of the classes present in each reference; labels ≥ n are ignored.
 
-        At the start about ln n. Training only: it reads the reference.
+        At the start about ln n; 0 where no pixel is known. Training only: it reads the reference.
         """
         with torch.autocast(features.device.type, enabled=False):
             num_classes = len(channel_tokens)
@@ -111,6 +113,8 @@ class ChannelContrast(nn.Module):
 
 def _symmetric_cross_entropy(similarity: Float[Tensor, "b n m"], present: Tensor) -> Float[Tensor, ""]:
     """Mean of image→text and text→image cross-entropy over the classes present in each image."""
+    if not present.any():
+        return similarity.sum() * 0
     targets = torch.arange(similarity.shape[-1], device=similarity.device).expand(len(similarity), -1)
     # Text → image: only classes present in the image can be the answer.
     per_text = similarity.transpose(1, 2).masked_fill(~present[:, None, :], -1e4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nomina.anatomy.words import normalise, read_words
+from nomina.anatomy.phrase_words import normalise, read_words
 from nomina.errors import PromptError
 
 

@@ -1,0 +1,264 @@
+"""Pictures of a scan with its named structures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer, Num
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from nomina.anatomy.structures import structure, vocabulary
+from nomina.errors import GridMismatchError
+from nomina.imaging.files import atomic_path
+from nomina.imaging.volume import LabelMap, Volume
+from nomina.reporting.sidecar import DISCLAIMER
+
+HEIGHT_INCH = 7.0
+"""Height of the picture's planes [choice]."""
+
+MARGIN_SHARE = 0.13
+"""Room for names on either side of the sagittal plane, as a share of the planes' height."""
+
+SURROUNDINGS_MM = 45.0
+"""What the sagittal plane shows before and behind the structures [choice]."""
+
+MIN_CORONAL_MM = 45.0
+"""A narrower slab of slices shows nothing more in a coronal plane [choice]."""
+
+WINDOW_PERCENTILES = (1.0, 99.5)
+"""Grey values between these percentiles of the shown planes' content span black to white [choice]."""
+
+FILL_OPACITY = 0.28
+
+UNNAMED_COLOUR = (150, 150, 150)
+"""For values that the label map ignores, e.g. partly visible vertebrae."""
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """One slice, its rows from bottom to top and its columns from left to right of the picture."""
+
+    grey: Num[np.ndarray, "rows columns"]
+    labels: Integer[np.ndarray, "rows columns"]
+    size_mm: tuple[float, float]
+    """Height and width."""
+    letters: tuple[str, str, str, str]
+    """What lies at the left, right, upper and lower border."""
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        return 0.0, self.size_mm[1], 0.0, self.size_mm[0]
+
+    def centres_mm(self) -> tuple[Float[np.ndarray, " columns"], Float[np.ndarray, " rows"]]:
+        """Places of pixel centres along x and y."""
+        rows, columns = self.grey.shape
+        height, width = self.size_mm
+        return (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
+
+
+def overlay_figure(volume: Volume, label_map: LabelMap, *, title: str = "") -> Figure:
+    """A sagittal and a coronal slice with the structures outlined, filled and named.
+
+    The slices are those that show most structures. Both have the same scale and true proportions, whatever
+    the orientation of the file. Radiological convention: anterior is on the left of the sagittal plane, the
+    patient's right on the left of the coronal one.
+
+    Args:
+        volume: The scan.
+        label_map: On the same grid; colours come from the vocabulary.
+        title: Above the picture; must hold no patient data.
+
+    Raises:
+        GridMismatchError: The label map lies on another grid.
+    """
+    if not label_map.grid.matches(volume.grid):
+        raise GridMismatchError(
+            f"the label map's grid {label_map.grid} differs from the scan's {volume.grid}; give the scan "
+            f"that was segmented"
+        )
+    volume, label_map = volume.canonical(), label_map.canonical()
+    planes = [_sagittal(volume, label_map)]
+    coronal = _coronal(volume, label_map)
+    if coronal.size_mm[1] >= MIN_CORONAL_MM:
+        planes.append(coronal)
+    height = planes[0].size_mm[0]
+    margin = MARGIN_SHARE * height
+    widths = [planes[0].size_mm[1] + 2 * margin, *(plane.size_mm[1] for plane in planes[1:])]
+    figure = Figure(figsize=(sum(widths) * HEIGHT_INCH / height + 0.3, HEIGHT_INCH + 0.75), facecolor="black")
+    FigureCanvasAgg(figure)
+    frame = {"left": 0.01, "right": 0.99, "bottom": 0.055, "top": 0.93, "wspace": 0.02}
+    panels = figure.subplots(1, len(planes), squeeze=False, width_ratios=widths, gridspec_kw=frame)[0]
+    window = _window(planes)
+    for axes, plane in zip(panels, planes, strict=True):
+        _draw(axes, plane, label_map, window)
+    panels[0].set_xlim(-margin, planes[0].size_mm[1] + margin)
+    _name_structures(panels[0], planes[0], label_map, margin)
+    _scale_bar(panels[0], planes[0])
+    figure.text(0.01, 0.985, title, color="white", va="top", fontsize=10)
+    figure.text(0.01, 0.012, DISCLAIMER, color="0.6", fontsize=7.5)
+    return figure
+
+
+def save_overlay(volume: Volume, label_map: LabelMap, path: Path | str, *, title: str = "") -> None:
+    """Write `overlay_figure` as a PNG file, whole or not at all.
+
+    Raises:
+        GridMismatchError: See `overlay_figure`.
+        OutputError: The file cannot be written.
+    """
+    figure = overlay_figure(volume, label_map, title=title)
+    with atomic_path(path) as temporary:
+        figure.savefig(
+            temporary, format="png", dpi=120, facecolor=figure.get_facecolor(), metadata={"Software": None}
+        )
+
+
+def short_name(name: str) -> str:
+    """Name for a crowded picture: "L4" for "L4 vertebra", "L4-L5" for "L4-L5 disc"."""
+    return name.removesuffix(" vertebra").removesuffix(" disc")
+
+
+def _sagittal(volume: Volume, label_map: LabelMap) -> _Plane:
+    index = _richest_slice(label_map.array, axis=0)
+    shown = _with_surroundings(label_map.array[index], volume.grid.spacing_mm[1])
+    _, depth, height = volume.grid.spacing_mm
+    grey = volume.array[index, shown][::-1].T
+    return _Plane(
+        grey,
+        label_map.array[index, shown][::-1].T,
+        (height * grey.shape[0], depth * grey.shape[1]),
+        ("A", "P", "S", "I"),
+    )
+
+
+def _coronal(volume: Volume, label_map: LabelMap) -> _Plane:
+    index = _richest_slice(label_map.array, axis=1)
+    width, _, height = volume.grid.spacing_mm
+    grey = volume.array[::-1, index].T
+    return _Plane(
+        grey,
+        label_map.array[::-1, index].T,
+        (height * grey.shape[0], width * grey.shape[1]),
+        ("R", "L", "S", "I"),
+    )
+
+
+def _with_surroundings(labels: Integer[np.ndarray, "j k"], spacing_mm: float) -> slice:
+    """The part of the front-to-back axis that holds the structures and `SURROUNDINGS_MM` around them."""
+    labelled = np.flatnonzero(labels.any(axis=1))
+    if not labelled.size:
+        return slice(None)
+    room = round(SURROUNDINGS_MM / spacing_mm)
+    return slice(max(labelled[0] - room, 0), labelled[-1] + room + 1)
+
+
+def _richest_slice(labels: Integer[np.ndarray, "i j k"], axis: int) -> int:
+    """The slice with most structures, of equals the one with most labelled voxels; without any, the middle."""
+    slices = np.moveaxis(labels, axis, 0)
+    if not slices.any():
+        return len(slices) // 2
+    counts = [(np.unique(plane).size, np.count_nonzero(plane)) for plane in slices]
+    return max(range(len(slices)), key=lambda index: counts[index])
+
+
+def _window(planes: Sequence[_Plane]) -> tuple[float, float]:
+    values = np.concatenate([plane.grey.ravel() for plane in planes])
+    content = values[values > values.min()] if values.max() > values.min() else values
+    low, high = np.percentile(content, WINDOW_PERCENTILES)
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _draw(axes: Any, plane: _Plane, label_map: LabelMap, window: tuple[float, float]) -> None:
+    axes.set_axis_off()
+    axes.imshow(
+        plane.grey,
+        cmap="gray",
+        vmin=window[0],
+        vmax=window[1],
+        extent=plane.extent,
+        origin="lower",
+        interpolation="bilinear",
+    )
+    fill = np.zeros((*plane.labels.shape, 4))
+    x, y = plane.centres_mm()
+    for value in _values(plane.labels):
+        colour = _colour(label_map, value)
+        mask = plane.labels == value
+        fill[mask] = (*colour, FILL_OPACITY)
+        if min(mask.shape) > 1:
+            axes.contour(x, y, mask, levels=[0.5], colors=[colour], linewidths=0.9)
+    axes.imshow(fill, extent=plane.extent, origin="lower", interpolation="nearest")
+    height, width = plane.size_mm
+    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
+    places += ((0.5, 0.985, "center", "top"), (0.5, 0.015, "center", "bottom"))
+    for letter, (px, py, horizontal, vertical) in zip(plane.letters, places, strict=True):
+        axes.text(
+            px * width,
+            py * height,
+            letter,
+            color="white",
+            fontsize=10,
+            fontweight="bold",
+            ha=horizontal,
+            va=vertical,
+            path_effects=[withStroke(linewidth=2, foreground="black")],
+        )
+
+
+def _name_structures(axes: Any, plane: _Plane, label_map: LabelMap, margin: float) -> None:
+    """Names in the margins, each joined to its structure: those of the column in front, others behind."""
+    height, width = plane.size_mm
+    x, y = plane.centres_mm()
+    front, back = [], []
+    for value in _values(plane.labels):
+        if value not in label_map.names:
+            continue
+        rows, columns = np.nonzero(plane.labels == value)
+        name = label_map.names[value]
+        is_column = name in vocabulary() and structure(name).kind in ("vertebra", "disc", "sacrum", "coccyx")
+        side, edge = (front, np.min) if is_column else (back, np.max)
+        level = float(y[rows].mean())
+        nearby = np.abs(y[rows] - level) <= max(height / 100, np.abs(y[rows] - level).min())
+        side.append((level, float(edge(x[columns[nearby]])), name, _colour(label_map, value)))
+    step = height / 42
+    for side, at, align in ((front, -margin * 0.1, "right"), (back, width + margin * 0.1, "left")):
+        side.sort()
+        for (level, edge_x, name, colour), place in zip(
+            side, _spread([entry[0] for entry in side], step, height), strict=True
+        ):
+            axes.plot([edge_x, at], [level, place], color=colour, linewidth=0.6, alpha=0.8)
+            axes.text(at, place, short_name(name), color=colour, fontsize=9, ha=align, va="center")
+
+
+def _spread(places: list[float], step: float, height: float) -> list[float]:
+    """The ascending places moved apart to at least `step`, as near to where they were as one pass finds."""
+    spread = list(places)
+    for index in range(1, len(spread)):
+        spread[index] = max(spread[index], spread[index - 1] + step)
+    spread[-1:] = [min(spread[-1], height - step / 2)] if spread else []
+    for index in range(len(spread) - 2, -1, -1):
+        spread[index] = min(spread[index], spread[index + 1] - step)
+    return spread
+
+
+def _scale_bar(axes: Any, plane: _Plane) -> None:
+    height, width = plane.size_mm
+    length = next((size for size in (50, 20, 10, 5) if size < 0.4 * width), 2)
+    start, level = 0.04 * width, 0.03 * height
+    axes.plot([start, start + length], [level, level], color="white", linewidth=2.5, solid_capstyle="butt")
+    axes.text(start, level + 0.012 * height, f"{length} mm", color="white", fontsize=8)
+
+
+def _values(labels: Integer[np.ndarray, "rows columns"]) -> list[int]:
+    return [int(value) for value in np.unique(labels) if value != 0]
+
+
+def _colour(label_map: LabelMap, value: int) -> tuple[float, float, float]:
+    """Red, green, blue from 0 to 1."""
+    name = label_map.names.get(value)
+    red, green, blue = vocabulary()[name].colour if name in vocabulary() else UNNAMED_COLOUR
+    return red / 255, green / 255, blue / 255

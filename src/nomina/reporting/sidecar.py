@@ -1,0 +1,129 @@
+"""A segmentation as it lies on disk: label values of a scheme, and the JSON file that says what they mean."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nomina.anatomy.resolve import resolve
+from nomina.anatomy.schemes import LabelScheme, convert, sidecar_path
+from nomina.anatomy.structures import structure
+from nomina.imaging.files import write_text_atomic
+from nomina.imaging.segmentation import Segmentation
+
+FORMAT = "nomina-segmentation-1"
+"""Name and version of the file's layout."""
+
+DISCLAIMER = "Research use only; not a medical device."
+
+
+def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
+    """The same segmentation under the label values of a scheme.
+
+    Structures that the border of the scan cuts get the scheme's value for partly visible ones, where it has
+    one (`spider`: 100 + n). What the scheme cannot express becomes background and is noted.
+
+    Raises:
+        SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
+    """
+    if segmentation.label_map.scheme == scheme.name:
+        return segmentation
+    conversion = convert(segmentation.label_map, scheme)
+    array = conversion.label_map.array.copy()
+    value_of = {name: value for value, name in scheme.labels.items()}
+    partial_value_of = {name: value for value, name in scheme.partial.items()}
+    partial = {}
+    for verdict in segmentation.verdicts:
+        name = verdict.structure
+        if verdict.is_partial and name in partial_value_of and name in value_of:
+            array[array == value_of[name]] = partial_value_of[name]
+            partial[partial_value_of[name]] = name
+    notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes]
+    return replace(
+        segmentation,
+        label_map=replace(conversion.label_map, array=array),
+        provenance={**segmentation.provenance, "notes": notes, "partial": partial},
+    )
+
+
+def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[str, Any]:
+    """Plain data that describes a segmentation; it holds no patient data beyond the name of the file.
+
+    Args:
+        segmentation: Label map in the scheme in which it is written.
+        source: Name of the scan's file or folder, without its path.
+
+    Returns:
+        `structures` names the value of every asked structure that the label map's scheme can express;
+        `partial` names the values of structures that the border of the scan cuts, where it has such values.
+    """
+    asked = [verdict.structure for verdict in segmentation.verdicts]
+    label_map, provenance = segmentation.label_map, segmentation.provenance
+    values = {name: value for value, name in label_map.names.items()}
+    return {
+        "format": FORMAT,
+        "source": source,
+        "scheme": label_map.scheme,
+        "structures": [_entry(name, values[name]) for name in asked if name in values],
+        "partial": [{"label": value, "name": name} for value, name in provenance.get("partial", {}).items()],
+        "prompts": [
+            {"words": words, "structures": [found.name for found in resolve(words, within=asked)]}
+            for words in segmentation.prompts
+        ],
+        "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
+        "grid": {
+            "shape": list(label_map.grid.shape),
+            "spacing_mm": [round(spacing, 6) for spacing in label_map.grid.spacing_mm],
+            "orientation": label_map.grid.orientation,
+        },
+        "model": {
+            "name": provenance.get("model"),
+            "digest": provenance.get("digest"),
+            "encoder": provenance.get("encoder"),
+            "mode": provenance.get("mode"),
+            "levels_as_in": provenance.get("scheme_of_levels"),
+        },
+        "versions": dict(provenance.get("versions", {})),
+        "notes": list(provenance.get("notes", ())),
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def write_sidecar(segmentation: Segmentation, label_map_path: Path, *, source: str | None = None) -> Path:
+    """Write the JSON file beside a label map, whole or not at all.
+
+    Args:
+        segmentation: See `sidecar`.
+        label_map_path: Where the label map lies; `sidecar_path` gives the name of the JSON file.
+        source: See `sidecar`.
+
+    Returns:
+        Path of the JSON file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = sidecar_path(label_map_path)
+    text = json.dumps(sidecar(segmentation, source=source), indent=2, ensure_ascii=False)
+    write_text_atomic(path, text + "\n")
+    return path
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a file is a JSON file that `write_sidecar` wrote, in this or another version of the layout."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    written_by = data.get("format") if isinstance(data, dict) else None
+    return isinstance(written_by, str) and written_by.startswith(FORMAT.rstrip("0123456789"))
+
+
+def _entry(name: str, label: int) -> dict[str, Any]:
+    known = structure(name)
+    return {
+        "label": label,
+        "name": name,
+        "snomed": {"code": known.snomed_code, "meaning": known.snomed_meaning},
+        "colour": list(known.colour),
+    }

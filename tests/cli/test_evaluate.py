@@ -1,0 +1,171 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from nomina.anatomy.schemes import load_scheme
+from nomina.cli.evaluate import evaluate
+from nomina.errors import CaseError, ConfigError, OutputError
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import LabelMap
+from nomina.imaging.write import write
+
+CASES = ("1_t2", "2_t2", "3_t2")
+
+
+def spine() -> np.ndarray:
+    """Three vertebrae over three discs before a canal; axes R, A, S."""
+    array = np.zeros((6, 12, 32), dtype=np.uint8)
+    for n in (1, 2, 3):
+        array[1:5, 5:11, 10 * n - 9 : 10 * n - 6] = 200 + n
+        array[1:5, 5:11, 10 * n - 6 : 10 * n + 1] = n
+    array[2:4, 1:4] = 100
+    return array
+
+
+def write_spider(array: np.ndarray, path: Path) -> None:
+    scheme = load_scheme("spider")
+    grid = Grid(array.shape, np.diag([2.0, 1.0, 1.0, 1.0]))
+    write(LabelMap(array, grid, names=scheme.labels, scheme="spider", ignored=scheme.ignored), path)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Perfect predictions, except that patient 3's lowest disc is missing."""
+    predictions, references = tmp_path / "predictions", tmp_path / "references"
+    predictions.mkdir()
+    references.mkdir()
+    for case in CASES:
+        predicted = np.where(spine() == 201, 0, spine()) if case == "3_t2" else spine()
+        write_spider(predicted, predictions / f"{case}.nrrd")
+        write_spider(spine(), references / f"{case}.mha")
+    return predictions, references
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_table_shows_each_structure_the_means_the_names_and_the_policy(
+    folders: tuple[Path, Path],
+) -> None:
+    result = run(*folders)
+    assert result.exit_code == 0, result.output
+    rows = {line.split("  ")[0].strip(): line.split() for line in result.stdout.splitlines() if line.strip()}
+    assert rows["L5 vertebra"][2:] == ["1.000", "0.000", "0.000", "0.000", "1.000", "1.000", "3"]
+    assert rows["L5-S1 disc"][2] == "0.667"
+    assert rows["L5-S1 disc"][-2:] == ["3", "1"]
+    assert (
+        "policy penalise: structures in one map only: 1; left out of means: 0 Dice, 0 distances"
+        in result.stdout
+    )
+    assert "scans with all levels right: 2 of 3" in result.stdout
+    assert "17 right, 0 one up, 0 one down, 0 other, 1 missed" in result.stdout
+    assert "8 of 9" in result.stdout
+
+
+def test_csv_has_one_row_per_case_and_structure_and_the_json_beside_it_has_everything(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.csv"
+    assert run(*folders, "-o", output).exit_code == 0
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 21
+    missed = [row for row in rows if row["found_in"] != "both"]
+    assert [(row["case"], row["structure"], row["hd95_mm"]) for row in missed] == [
+        ("3_t2", "L5-S1 disc", "inf")
+    ]
+    assert float(rows[0]["volume_ml_reference"]) == pytest.approx(4 * 6 * 7 * 2 / 1000)
+    data = json.loads((tmp_path / "scores.json").read_text())
+    assert data["policy"] == "penalise"
+    assert data["class_wise"]["dice"]["mean"] == pytest.approx((6 + 2 / 3) / 7)
+    assert data["cases"][2]["naming"]["all_levels_right"] is False
+    assert data["cases"][2]["label_free"]["groups"]["discs"]["num_detected"] == 2
+    assert set(data["versions"]) == {"nomina", "numpy", "scipy"}
+
+
+def test_json_is_all_that_stdout_holds(folders: tuple[Path, Path]) -> None:
+    result = run(*folders, "--json", "--policy", "skip")
+    data = json.loads(result.stdout)
+    assert data["class_wise"]["dice"]["mean"] == 1.0
+    assert data["class_wise_by_policy"]["penalise"]["dice"] == pytest.approx((6 + 2 / 3) / 7)
+
+
+def test_excluded_cases_are_printed_apart(folders: tuple[Path, Path]) -> None:
+    result = run(*folders, "--exclude", "3")
+    assert "excluded: 3_t2, scored alone: dice 0.857" in result.stdout
+    assert "scans with all levels right: 2 of 2" in result.stdout
+
+
+def test_two_files_are_one_case(folders: tuple[Path, Path]) -> None:
+    result = run(folders[0] / "1_t2.nrrd", folders[1] / "2_t2.mha")
+    assert result.exit_code == 0
+    assert "cases: 1, patients: 1" in result.stdout
+
+
+def test_the_json_beside_a_prediction_names_its_values(folders: tuple[Path, Path]) -> None:
+    array = np.zeros(spine().shape, dtype=np.uint8)
+    array[spine() == 100] = 7
+    path = folders[0] / "1_t2.nrrd"
+    grid = Grid(array.shape, np.diag([2.0, 1.0, 1.0, 1.0]))
+    write(LabelMap(array, grid, names={7: "spinal canal"}), path)
+    path.with_suffix(".json").write_text(json.dumps({"structures": [{"label": 7, "name": "spinal canal"}]}))
+    result = run(path, folders[1] / "1_t2.mha", "--json")
+    scores = {s["structure"]: s["dice"] for s in json.loads(result.stdout)["cases"][0]["structures"]}
+    assert scores["spinal canal"] == 1.0
+    assert scores["L4 vertebra"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["--policy", "mean"], ConfigError, "penalise, finite, skip"),
+        (["-o", "scores.txt"], OutputError, "must end in .csv"),
+        (["-o", "nowhere/scores.csv"], OutputError, "folder nowhere does not exist"),
+        (["--exclude", "99"], CaseError, "'99'"),
+        (["--case", "1", "--exclude", "1"], ConfigError, "exclude fewer"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(
+    folders: tuple[Path, Path], arguments: list[str], error: type[Exception], words: str
+) -> None:
+    result = run(*folders, *arguments)
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)
+
+
+def test_a_missing_prediction_is_an_error_unless_allowed(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "2_t2.nrrd").unlink()
+    assert "2_t2" in str(run(*folders).exception)
+    result = run(*folders, "--allow-missing")
+    assert "without a prediction, in no mean: 2_t2" in result.stdout
+
+
+@pytest.mark.parametrize("what", ["mixed", "absent", "empty", "twins", "strangers"])
+def test_folders_that_cannot_be_paired_are_refused_with_the_reason(
+    folders: tuple[Path, Path], what: str
+) -> None:
+    predictions, references = folders
+    if what == "mixed":
+        predictions, words = predictions / "1_t2.nrrd", "two files or two folders"
+    elif what == "absent":
+        predictions, words = predictions / "nowhere", "does not exist"
+    elif what == "empty":
+        predictions, words = predictions.parent, "holds no label map"
+    elif what == "twins":
+        (predictions / "1_t2.mha").write_bytes(b"")
+        words = "both 1_t2.mha and 1_t2.nrrd"
+    else:
+        for case in CASES:
+            (predictions / f"{case}.nrrd").rename(predictions / f"{case}_seg.nrrd")
+        words = "name each prediction like its reference"
+    result = run(predictions, references)
+    assert isinstance(result.exception, CaseError)
+    assert words in str(result.exception)
