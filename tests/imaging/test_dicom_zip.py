@@ -18,14 +18,18 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def test_only_dicom_members_are_unpacked_and_the_others_counted(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.zip", {"s/1": DICOM, "s/2.dcm": DICOM + b"2", "s/readme.txt": b"x", "empty": b""})
+    path = archive(
+        tmp_path / "a.zip", {"s/1": DICOM, "s/2.dcm": DICOM + b"2", "s/readme.txt": b"x", "empty": b""}
+    )
     folder = tmp_path / "out"
     folder.mkdir()
     assert extract_dicom(path, folder) == 2
     assert [file.read_bytes() for file in sorted(folder.iterdir())] == [DICOM, DICOM + b"2"]
 
 
-@pytest.mark.parametrize("name", ["../1.dcm", "a/../../1.dcm", "/etc/1.dcm", "..\\1.dcm", "C:\\1.dcm", "C:/1.dcm"])
+@pytest.mark.parametrize(
+    "name", ["../1.dcm", "a/../../1.dcm", "/etc/1.dcm", "..\\1.dcm", "C:\\1.dcm", "C:/1.dcm"]
+)
 def test_members_that_point_outside_are_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "out"
     folder.mkdir()

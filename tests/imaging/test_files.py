@@ -21,7 +21,9 @@ def test_nothing_but_the_file_is_left_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     target = tmp_path / "a.nii.gz"
     target.write_text("old")
 

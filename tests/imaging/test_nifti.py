@@ -28,8 +28,10 @@ def test_voxels_and_affine_agree_with_nibabel(
     tmp_path: Path, oblique_grid: Grid, kind: Any, suffix: str, dtype: str
 ) -> None:
     image = image_on(oblique_grid, dtype, kind=kind)
-    nib.save(kind(image.dataobj, image.affine, image.header.as_byteswapped(dtype[0] if dtype[0] in "<>" else "<")),
-             tmp_path / f"a{suffix}")
+    nib.save(
+        kind(image.dataobj, image.affine, image.header.as_byteswapped(dtype[0] if dtype[0] in "<>" else "<")),
+        tmp_path / f"a{suffix}",
+    )
     volume = read_nifti(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(volume.array, np.asarray(nib.load(tmp_path / f"a{suffix}").dataobj))
     np.testing.assert_allclose(volume.grid.affine, nib.load(tmp_path / f"a{suffix}").affine, atol=1e-6)
@@ -132,7 +134,9 @@ def test_a_missing_unit_is_noted(tmp_path: Path, oblique_grid: Grid) -> None:
     image = image_on(oblique_grid)
     image.header["xyzt_units"] = 0
     nib.save(image, tmp_path / "a.nii")
-    assert read_nifti(tmp_path / "a.nii").notes == ("The header names no length unit; millimetres were assumed.",)
+    assert read_nifti(tmp_path / "a.nii").notes == (
+        "The header names no length unit; millimetres were assumed.",
+    )
 
 
 def test_an_unknown_unit_code_is_refused(tmp_path: Path, oblique_grid: Grid) -> None:
@@ -207,7 +211,7 @@ def test_truncated_files_are_refused(tmp_path: Path, oblique_grid: Grid, share: 
     (tmp_path / "a.nii.gz").write_bytes(packed[: max(int(len(packed) * share), 3)])
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(data[: int(len(data) * share)]))
     for name in ("a.nii", "a.nii.gz", "b.nii.gz"):
-        with pytest.raises(VolumeError, match="truncated|not a NIfTI"):
+        with pytest.raises(VolumeError, match=r"truncated|not a NIfTI"):
             read_nifti(tmp_path / name)
 
 

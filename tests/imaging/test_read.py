@@ -42,7 +42,9 @@ def test_a_path_may_be_text(scan: Path) -> None:
         ("noise.nii", bytes(range(256)) * 8, "not a NIfTI"),
     ],
 )
-def test_what_is_not_a_volume_is_refused_by_name(tmp_path: Path, name: str, data: bytes | None, words: str) -> None:
+def test_what_is_not_a_volume_is_refused_by_name(
+    tmp_path: Path, name: str, data: bytes | None, words: str
+) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(VolumeError, match=words) as caught:
@@ -74,7 +76,9 @@ def test_nan_and_infinity_are_refused_with_the_file_name(tmp_path: Path, suffix:
         read_volume(path)
 
 
-def test_an_unreadable_file_is_a_volume_error(tmp_path: Path, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_a_volume_error(
+    tmp_path: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
@@ -106,7 +110,16 @@ def test_labels_too_large_for_labels_are_refused(tmp_path: Path) -> None:
 
 
 def test_folders_become_their_volumes_in_order(tmp_path: Path) -> None:
-    for name in ("b.nii.gz", "a.MHA", "c.nrrd", "notes.txt", ".hidden.nii", "series/1", "series/2", "empty/x.txt"):
+    for name in (
+        "b.nii.gz",
+        "a.MHA",
+        "c.nrrd",
+        "notes.txt",
+        ".hidden.nii",
+        "series/1",
+        "series/2",
+        "empty/x.txt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM" if "series" in name else b"x")
     found = volume_paths([tmp_path / "c.nrrd", tmp_path])

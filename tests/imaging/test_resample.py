@@ -10,7 +10,11 @@ GRADIENT = np.array([1.5, -2.0, 0.75])
 
 
 def centres(grid: Grid) -> np.ndarray:
-    return np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1).reshape(-1, 3).astype(float)
+    return (
+        np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+        .reshape(-1, 3)
+        .astype(float)
+    )
 
 
 def ramp(grid: Grid) -> np.ndarray:
@@ -18,7 +22,9 @@ def ramp(grid: Grid) -> np.ndarray:
     return (grid.to_world(centres(grid)) @ GRADIENT).reshape(grid.shape).astype(np.float32)
 
 
-def grid_inside(outer: Grid, angles_deg: tuple[float, float, float], spacing_mm: tuple[float, float, float]) -> Grid:
+def grid_inside(
+    outer: Grid, angles_deg: tuple[float, float, float], spacing_mm: tuple[float, float, float]
+) -> Grid:
     """A small grid of another direction around the middle of `outer`."""
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("zyx", angles_deg, degrees=True).as_matrix() * spacing_mm
@@ -94,7 +100,9 @@ def test_labels_outside_the_field_of_view_are_background(large: Grid) -> None:
     assert [np.unique(result[:, :, k]).tolist() for k in range(4)] == [[0], [0], [1], [1]]
 
 
-@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.35, 2.6, 5.8), (3.0, 3.0, 0.5), (500.0, 1.3, 2.9)])
+@pytest.mark.parametrize(
+    "spacing_mm", [(1.0, 1.0, 1.0), (0.35, 2.6, 5.8), (3.0, 3.0, 0.5), (500.0, 1.3, 2.9)]
+)
 def test_with_spacing_keeps_the_outer_edges(large: Grid, spacing_mm: tuple[float, float, float]) -> None:
     result = with_spacing(large, spacing_mm)
     for corner in np.ndindex(2, 2, 2):

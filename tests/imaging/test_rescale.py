@@ -21,7 +21,9 @@ def test_integers_widen_rather_than_wrap_around() -> None:
     assert result.tolist() == [-1, 65534]
 
 
-@pytest.mark.parametrize(("stored", "result"), [(np.int16, np.float32), (np.int32, np.float64), (np.float32, np.float64)])
+@pytest.mark.parametrize(
+    ("stored", "result"), [(np.int16, np.float32), (np.int32, np.float64), (np.float32, np.float64)]
+)
 def test_other_scalings_give_floats_that_hold_the_values(stored: type, result: type) -> None:
     values = rescaled(np.array([-3, 7], dtype=stored), slope=0.5, intercept=0.25)
     assert values.dtype == result

@@ -30,14 +30,18 @@ def grids(grid: Grid) -> list[Grid]:
 
 
 @pytest.mark.parametrize("suffix", WRITE_SUFFIXES)
-def test_a_volume_comes_back_with_its_voxels_and_places(tmp_path: Path, oblique_grid: Grid, suffix: str) -> None:
+def test_a_volume_comes_back_with_its_voxels_and_places(
+    tmp_path: Path, oblique_grid: Grid, suffix: str
+) -> None:
     for grid in grids(oblique_grid):
         volume = numbered(grid)
         write(volume, tmp_path / f"a{suffix}")
         result = read_volume(tmp_path / f"a{suffix}")
         np.testing.assert_array_equal(result.array, volume.array)
         assert result.array.dtype == np.int16
-        np.testing.assert_allclose(result.grid.to_world(corners(grid)), grid.to_world(corners(grid)), atol=1e-4)
+        np.testing.assert_allclose(
+            result.grid.to_world(corners(grid)), grid.to_world(corners(grid)), atol=1e-4
+        )
         assert result.notes == ()
 
 
@@ -54,7 +58,9 @@ def test_simpleitk_sees_the_same_world_in_lps(tmp_path: Path, oblique_grid: Grid
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_nibabel_sees_both_forms_units_and_the_same_world(tmp_path: Path, oblique_grid: Grid, suffix: str) -> None:
+def test_nibabel_sees_both_forms_units_and_the_same_world(
+    tmp_path: Path, oblique_grid: Grid, suffix: str
+) -> None:
     for grid in grids(oblique_grid):
         write(numbered(grid), tmp_path / f"a{suffix}")
         image = nib.load(tmp_path / f"a{suffix}")
@@ -66,7 +72,9 @@ def test_nibabel_sees_both_forms_units_and_the_same_world(tmp_path: Path, obliqu
             np.testing.assert_allclose(world, grid.to_world(corners(grid)), atol=1e-4)
 
 
-@pytest.mark.parametrize(("highest", "dtype"), [(0, np.uint8), (255, np.uint8), (256, np.uint16), (70000, np.uint32)])
+@pytest.mark.parametrize(
+    ("highest", "dtype"), [(0, np.uint8), (255, np.uint8), (256, np.uint16), (70000, np.uint32)]
+)
 @pytest.mark.parametrize("suffix", WRITE_SUFFIXES)
 def test_label_maps_use_the_smallest_unsigned_type(
     tmp_path: Path, oblique_grid: Grid, suffix: str, highest: int, dtype: type
@@ -106,13 +114,20 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, oblique_grid: Grid,
 
 @pytest.mark.parametrize(
     ("dtype", "expected"),
-    [(bool, np.uint8), (np.float16, np.float32), (np.float64, np.float64), (np.int64, np.uint16), (np.uint16, np.uint16)],
+    [
+        (bool, np.uint8),
+        (np.float16, np.float32),
+        (np.float64, np.float64),
+        (np.int64, np.uint16),
+        (np.uint16, np.uint16),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".mha"])
 def test_uncommon_types_are_stored_in_common_ones(
     tmp_path: Path, oblique_grid: Grid, suffix: str, dtype: type, expected: type
 ) -> None:
-    array = (np.arange(np.prod(oblique_grid.shape)).reshape(oblique_grid.shape) * 3 % 601).astype(dtype)
+    numbers = np.arange(np.prod(oblique_grid.shape)).reshape(oblique_grid.shape) * 3 % 601
+    array: np.ndarray = numbers.astype(dtype)
     write(Volume(array, oblique_grid), tmp_path / f"a{suffix}")
     result = read_volume(tmp_path / f"a{suffix}").array
     assert result.dtype == expected

@@ -20,7 +20,7 @@ COMMANDS = {
     "phantom": "Write spine phantoms with known truth.",
     "train": "Train a network as a recipe says.",
 }
-"""Commands and what they do, in the order of `nomina --help`; a test compares with the commands' own words."""
+"""Commands and what they do, in the order of `nomina --help`; a test compares with the commands' words."""
 
 USER_ERROR = 1
 """Exit code when the user can put it right; wrong usage exits 2, Ctrl-C 130."""

@@ -146,7 +146,7 @@ def check_alike(frames: list[Frame]) -> None:
                 f"ImageOrientationPatient of {frame.path.name} is not a pair of perpendicular unit vectors; "
                 f"export the series again"
             )
-    _check_same("size", [frame.shape for frame in frames], 0)
+    _check_same("size", [frame.shape for frame in frames], 0.0)
     _check_same("pixel spacing", [frame.spacing_mm for frame in frames], 1e-4 * max(frames[0].spacing_mm))
     _check_same("orientation", [frame.directions for frame in frames], _ORIENTATION_TOLERANCE)
 

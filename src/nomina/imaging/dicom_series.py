@@ -208,7 +208,12 @@ def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
     try:
         with _tolerant():
             dataset = pydicom.dcmread(path, force=True)
-            syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
+            if "TransferSyntaxUID" not in dataset.file_meta:  # a file without a preamble
+                is_implicit, _ = dataset.original_encoding
+                dataset.file_meta.TransferSyntaxUID = (
+                    pydicom.uid.ImplicitVRLittleEndian if is_implicit else pydicom.uid.ExplicitVRLittleEndian
+                )
+            syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed and not get_decoder(syntax).is_available:
                 # JPEG (lossless) has no permissively licensed decoder for pydicom; SimpleITK brings its own.
                 pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))

@@ -24,7 +24,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise OutputError(f"{path} cannot be written: folder {path.parent} does not exist; create it first")
     if path.is_dir():
         raise OutputError(f"{path} cannot be written: it is a folder; give a file name")
-    suffix = ''.join(path.suffixes[-2:]).lower()  # MetaImage's writer knows .mha, not .MHA.
+    suffix = "".join(path.suffixes[-2:]).lower()  # MetaImage's writer knows .mha, not .MHA.
     temporary = path.with_name(f".{secrets.token_hex(6)}{suffix}")
     try:
         yield temporary

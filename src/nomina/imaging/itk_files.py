@@ -247,7 +247,7 @@ def _unpacked(data: bytes) -> bytes:
     """Decompress gzip or zlib data, checksum included."""
     try:
         return igzip.decompress(data) if data[:2] == b"\x1f\x8b" else isal_zlib.decompress(data)
-    except (EOFError, OSError, IsalError) as error:
+    except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # isal's stub calls it an instance
         raise VolumeError("the compressed voxels are truncated or damaged; copy the file again") from error
 
 

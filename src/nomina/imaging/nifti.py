@@ -82,7 +82,7 @@ def _bytes(path: Path) -> tuple[bytes, list[str]]:
     if is_packed:
         try:
             data = igzip.decompress(data)
-        except (EOFError, OSError, IsalError) as error:
+        except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # the stub calls it an instance
             raise VolumeError("the compressed data are truncated or damaged; copy the file again") from error
     return data, notes
 

@@ -1,8 +1,8 @@
 """One name per level: the network names each slice by itself; the scan as a whole decides.
 
-Discs are compact and lie apart, so each is one instance whatever it was named. From the bottom they are numbered in
-order; of all consecutive numberings the one wins that agrees with most voxels. Slices that were numbered differently
-are then renamed as a whole, discs and vertebrae together. Works on names only: no border moves.
+Discs are compact and lie apart, so each is one instance whatever it was named. From the bottom they are
+numbered in order; of all consecutive numberings the one wins that agrees with most voxels. In each slice the
+vertebrae then follow the discs that bore their number. Works on names only: no border moves.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 
@@ -38,20 +38,22 @@ def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[
         The same borders; names beyond the known levels become background. Unchanged when fewer than two discs
         are found.
     """
-    disc_rank = _rank_table(structures, "disc")
-    ranks = disc_rank[classes]
-    instances = _disc_instances(ranks)
-    if len(instances.order) < 2:
+    disc_ranks, vertebra_ranks = (_rank_table(structures, kind) for kind in ("disc", "vertebra"))
+    said = disc_ranks[classes]
+    discs = _disc_instances(said)
+    if len(discs.order) < 2:
         return LevelNaming(classes, 1.0)
-    true_ranks = _number(instances, ranks, int(disc_rank.max()))
-    shifts = _slice_shifts(instances, ranks, true_ranks)
-    changed = sum(int(counts[shift != 0].sum()) for shift, counts in shifts)
-    total = max(1, sum(int(counts.sum()) for _, counts in shifts))
+    numbers = _number(discs, said, int(disc_ranks.max()))
+    true = numbers[discs.labels]
+    known = true > 0
+    disc_class, vertebra_class = _class_table(disc_ranks), _class_table(vertebra_ranks)
     renamed = classes.copy()
-    for index, (shift, _) in enumerate(shifts):
-        if (shift != 0).any():
-            renamed[index] = _renaming(structures, shift)[classes[index]]
-    return LevelNaming(renamed, 1 - changed / total)
+    renamed[known] = disc_class[np.minimum(true[known], len(disc_class) - 1)]
+    for index in range(len(classes)):
+        named = _rename_vertebrae(vertebra_ranks[classes[index]], said[index], true[index])
+        bones = vertebra_ranks[classes[index]] > 0
+        renamed[index][bones] = vertebra_class[np.clip(named[bones], 0, len(vertebra_class) - 1)]
+    return LevelNaming(renamed, float((said[known] == true[known]).mean()))
 
 
 @dataclass(frozen=True)
@@ -89,50 +91,66 @@ def _number(
     # A large disc must not outvote small ones: each piece has one vote, divided by its voxels.
     votes = votes[list(instances.order)] / votes[list(instances.order)].sum(axis=1, keepdims=True)
     starts = range(1 - len(votes) + 1, max_rank + 1)
-    score = {
-        start: sum(votes[n, start + n] for n in range(len(votes)) if 1 <= start + n <= max_rank) for start in starts
+    scores = {
+        start: sum(votes[n, start + n] for n in range(len(votes)) if 1 <= start + n <= max_rank)
+        for start in starts
     }
-    best = max(score, key=lambda start: score[start])
+    # Of equals the highest start: it leaves no disc at the bottom without a name.
+    best = max(scores, key=lambda start: (round(scores[start], 6), start))
     result = np.zeros(instances.labels.max() + 1, dtype=int)
-    result[list(instances.order)] = best + np.arange(len(instances.order))
+    # Numbers past the known levels are kept apart from 0, which is a piece that is no disc.
+    result[list(instances.order)] = np.where(
+        (numbers := best + np.arange(len(instances.order))) >= 1, numbers, max_rank + 1
+    )
     return result
 
 
-def _slice_shifts(
-    instances: _Instances, ranks: Integer[np.ndarray, "i j k"], true_ranks: Integer[np.ndarray, " pieces"]
-) -> list[tuple[Integer[np.ndarray, " r"], Integer[np.ndarray, " r"]]]:
-    """For each slice: by how much each rank must move (index = rank said), and on how many voxels that rests."""
-    max_rank = int(ranks.max())
-    result = []
-    for labels, said in zip(instances.labels, ranks, strict=True):
-        known = true_ranks[labels] > 0
-        moves, where = true_ranks[labels][known] - said[known], said[known]
-        shift, counts = np.zeros(max_rank + 2, dtype=int), np.zeros(max_rank + 2, dtype=int)
-        for rank in np.unique(where):
-            found, votes = np.unique(moves[where == rank], return_counts=True)
-            shift[rank], counts[rank] = found[votes.argmax()], votes.sum()
-        result.append((_spread(shift, counts), counts))
+def _rename_vertebrae(
+    bones: Integer[np.ndarray, "j k"], said: Integer[np.ndarray, "j k"], true: Integer[np.ndarray, "j k"]
+) -> Integer[np.ndarray, "j k"]:
+    """Rank of each vertebra pixel of one slice, after the discs that had its number there.
+
+    Args:
+        bones: Rank that the network gave to each vertebra pixel, 0 elsewhere.
+        said: The same for discs.
+        true: Rank of the disc instances.
+    """
+    known = (true > 0) & (said > 0)
+    moves = {int(rank): _moves(rank, said, true, known) for rank in np.unique(said[known])}
+    if not moves:
+        return bones
+    result = bones.copy()
+    heights = np.broadcast_to(np.arange(bones.shape[1]), bones.shape)
+    for rank in np.unique(bones[bones > 0]):
+        pixels = bones == rank
+        nearest = min(moves, key=lambda other: abs(other - int(rank)))
+        steps = moves[nearest]
+        result[pixels] = rank + steps[0][1]
+        if nearest == rank:
+            # Two discs bore this number: vertebra n lies above disc n, so pixels divide at the upper disc.
+            for height, step in steps[1:]:
+                result[pixels & (heights > height)] = rank + step
     return result
 
 
-def _spread(
-    shift: Integer[np.ndarray, " r"], counts: Integer[np.ndarray, " r"]
-) -> Integer[np.ndarray, " r"]:
-    """Ranks without a disc in this slice move like the nearest rank that has one."""
-    seen = np.flatnonzero(counts)
-    if not seen.size:
-        return shift
-    nearest = seen[np.abs(np.arange(len(shift))[:, None] - seen).argmin(axis=1)]
-    return shift[nearest]
+def _moves(
+    rank: int,
+    said: Integer[np.ndarray, "j k"],
+    true: Integer[np.ndarray, "j k"],
+    known: Bool[np.ndarray, "j k"],
+) -> list[tuple[float, int]]:
+    """The discs that were called `rank` in one slice: mean height in pixels, and true rank − `rank`."""
+    here = known & (said == rank)
+    found, votes = np.unique(true[here], return_counts=True)
+    kept = found[votes >= MIN_INSTANCE_SHARE * votes.max()]
+    heights = [float(np.nonzero(here & (true == other))[1].mean()) for other in kept]
+    return sorted((height, int(other - rank)) for height, other in zip(heights, kept, strict=True))
 
 
-def _renaming(structures: Sequence[str], shift: Integer[np.ndarray, " r"]) -> UInt8[np.ndarray, " n"]:
-    """New class of each class under a shift of ranks."""
-    table = np.arange(len(structures) + 1, dtype=np.uint8)
-    for kind in ("vertebra", "disc"):
-        ranks = _rank_table(structures, kind)
-        class_of = {int(rank): index for index, rank in enumerate(ranks) if rank > 0}
-        for rank, index in class_of.items():
-            move = shift[min(rank, len(shift) - 1)]
-            table[index] = class_of.get(int(rank + move), 0)
+def _class_table(ranks: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, " r"]:
+    """Class of each rank; background (0) for ranks that the model does not know."""
+    table = np.zeros(int(ranks.max()) + 2, dtype=np.uint8)
+    for index, rank in enumerate(ranks):
+        if rank > 0:
+            table[rank] = index
     return table

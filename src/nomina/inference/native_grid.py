@@ -1,9 +1,11 @@
 """From class probabilities on the prepared grid to the winning class on the scan's own grid, streaming.
 
-Probabilities, not labels, are resampled, slice by slice; a whole scan of probabilities is never held.
+Probabilities, not labels, are resampled, slice by slice; a whole scan of probabilities is never held. What a voxel is
+(vertebra, disc, canal, nothing) is decided before which level it is, so that doubt between two levels of one kind does
+not move the border of the bone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +32,7 @@ def winning_classes(
     slices: Iterable[tuple[slice, Float[Tensor, "b n j k"]]],
     prepared: Grid,
     native: Grid,
-    num_classes: int,
+    kinds: Sequence[str],
     report: Callable[[int], None] | None = None,
 ) -> ClassMap:
     """Resample probabilities in-plane and take the winner.
@@ -39,16 +41,17 @@ def winning_classes(
         slices: Ranges of sagittal slices with their class probabilities on `prepared`.
         prepared: Grid of the network; shares its slices and the centre of its field of view with `native`.
         native: The scan's canonical grid.
-        num_classes: Classes n, background included.
+        kinds: Kind of each class 0…n−1; classes of one kind pool their probabilities first.
         report: Called with the number of slices done.
     """
     winners = np.zeros(native.shape, dtype=np.uint8)
+    num_classes = len(kinds)
     sums, counts = np.zeros(num_classes), np.zeros(num_classes)
     along_j, along_k = (linear_weights(prepared, native, axis) for axis in (1, 2))
     for where, probabilities in slices:
         along_j, along_k = along_j.to(probabilities.device), along_k.to(probabilities.device)
         for index, plane in zip(range(where.start, where.stop), probabilities, strict=True):
-            best, winner = _running_maximum(along_j @ (plane @ along_k.T))
+            best, winner = _winner(along_j @ (plane @ along_k.T), kinds)
             winners[index] = winner.cpu().numpy()
             flat = winner.flatten().cpu().numpy()
             sums += np.bincount(flat, weights=best.flatten().cpu().numpy(), minlength=num_classes)
@@ -71,6 +74,25 @@ def linear_weights(source: Grid, target: Grid, axis: int) -> Float[Tensor, "t s"
     weights[rows, left] = 1 - share
     weights[rows, np.minimum(left + 1, source.shape[axis] - 1)] += share
     return torch.from_numpy(weights)
+
+
+def _winner(
+    maps: Float[Tensor, "n j k"], kinds: Sequence[str]
+) -> tuple[Float[Tensor, "j k"], UInt8[Tensor, "j k"]]:
+    """Most probable kind, then the most probable class of that kind; and that class's own probability."""
+    total = torch.zeros_like(maps[0])
+    best, winner = torch.zeros_like(total), torch.zeros(total.shape, dtype=torch.uint8, device=maps.device)
+    for kind in dict.fromkeys(kinds):
+        members = [index for index, other in enumerate(kinds) if other == kind]
+        level_best, level = _running_maximum(maps[members])
+        kind_total = maps[members].sum(dim=0)
+        ahead = kind_total > total
+        total = torch.maximum(total, kind_total)
+        best = torch.where(ahead, level_best, best)
+        winner = torch.where(
+            ahead, torch.tensor(members, dtype=torch.uint8, device=maps.device)[level.long()], winner
+        )
+    return best, winner
 
 
 def _running_maximum(maps: Float[Tensor, "n j k"]) -> tuple[Float[Tensor, "j k"], UInt8[Tensor, "j k"]]:

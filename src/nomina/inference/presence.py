@@ -73,7 +73,9 @@ def _present(name: str, found: _Found) -> Verdict:
     cut = "; it is cut by the border of the scan" if found.is_partial else ""
     presence: Presence = "present" if found.confidence >= SURE else "uncertain"
     reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{cut}"
-    return Verdict(name, presence, round(found.confidence, 3), reason, round(found.volume_ml, 3), found.is_partial)
+    return Verdict(
+        name, presence, round(found.confidence, 3), reason, round(found.volume_ml, 3), found.is_partial
+    )
 
 
 def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFacts | None) -> Verdict:
@@ -83,7 +85,9 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
     kind, rank = spine_kind(name), spine_rank(name)
     ranks = [r for other in found if spine_kind(other) is not None and (r := spine_rank(other)) is not None]
     if not ranks:
-        return Verdict(name, "uncertain" if seen > 0.5 else "absent", score, "no vertebra or disc was found at all")
+        return Verdict(
+            name, "uncertain" if seen > 0.5 else "absent", score, "no vertebra or disc was found at all"
+        )
     if kind is None or rank is None:
         return Verdict(name, "absent", score, "not found although the spine is in view")
     if rank > max(ranks):
@@ -91,12 +95,16 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
     if rank < min(ranks):
         return Verdict(name, "outside", score, f"below the lowest level found ({_level_names(found)[0]})")
     presence: Presence = "uncertain" if seen > 0.5 else "absent"
-    return Verdict(name, presence, score, "its neighbours were found on both sides, but not the structure itself")
+    return Verdict(
+        name, presence, score, "its neighbours were found on both sides, but not the structure itself"
+    )
 
 
 def _level_names(found: dict[str, _Found]) -> tuple[str, str]:
     """Lowest and highest vertebra or disc found."""
-    ordered = sorted((name for name in found if spine_rank(name) is not None), key=lambda n: spine_rank(n) or 0)
+    ordered = sorted(
+        (name for name in found if spine_rank(name) is not None), key=lambda n: spine_rank(n) or 0
+    )
     return ordered[0], ordered[-1]
 
 

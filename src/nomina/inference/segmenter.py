@@ -60,7 +60,9 @@ class Segmenter:
         if not folder.is_dir():
             folder = Path(model)
         if not folder.is_dir():
-            shipped = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
+            shipped = (
+                sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
+            )
             raise CheckpointError(
                 f"no checkpoint {str(model)!r}: give a folder, or one of the shipped ones: {', '.join(shipped)}"
             )
@@ -115,7 +117,9 @@ class Segmenter:
             labels, classes.grid, self.checkpoint.structures, classes.confidence, facts, _content(canonical)
         )
         return Segmentation(
-            label_map=_label_map(labels, classes.grid, asked, self.checkpoint.structures).reoriented_like(volume.grid),
+            label_map=_label_map(labels, classes.grid, asked, self.checkpoint.structures).reoriented_like(
+                volume.grid
+            ),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
             provenance=self._provenance(mode, volume),
@@ -153,7 +157,8 @@ class Segmenter:
             if progress:
                 progress(0.3 + 0.65 * done / len(image))
 
-        return winning_classes(slices, prepared, native, len(self.checkpoint.structures) + 1, report)
+        kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
+        return winning_classes(slices, prepared, native, kinds, report)
 
     def _provenance(self, mode: PromptMode, volume: Volume) -> dict[str, object]:
         return {

@@ -77,6 +77,8 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
             raise CaseError(f"{source.folder} gives no case to train on; check the split and the folder")
         training += entries
         weights += [source.weight / len(entries)] * len(entries)
+    if validation and not any(sum(entry.voxel_counts.values()) for entry in validation):
+        raise CaseError("no validation case shows any of the structures; check the split and the labels")
     num_classes = len(datasets[0].config.structures) + 1
     cases = tuple(index_case(entry, num_classes) for entry in training)
     return TrainingData(datasets[0].config, cases, np.asarray(weights) / sum(weights), tuple(validation))

@@ -1,10 +1,9 @@
 """The training loop, readable top to bottom: draw, forward, backward, average, validate, save.
 
-Every draw follows from (seed, step), so a run that was killed and resumed goes on exactly as if it had not been
-(bit for bit on a CPU). Runs on a CPU, one GPU, or several under torchrun with the same recipe.
+Every draw follows from (seed, step), so a run that was killed and resumed goes on exactly as if it had not
+been (bit for bit on a CPU). Runs on a CPU, one GPU, or several under torchrun with the same recipe.
 """
 
-import json
 import logging
 import math
 import os
@@ -12,28 +11,29 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nomina.config import to_plain
-from nomina.errors import CheckpointError, ConfigError, NominaError
+from nomina.errors import ConfigError, NominaError
 from nomina.language.bank import PromptBank
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.prompts import NUM_PARAPHRASES, all_sentences, image_statements
 from nomina.learning.batches import Batch, TrainingData, hear, make_batch, open_training_data, true_choices
 from nomina.learning.losses import objective
 from nomina.learning.recipe import Recipe, TrainConfig
+from nomina.learning.training_state import TrainingState, resume, save_state
 from nomina.learning.validate import validate
+from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, build_network
-from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.swin_unetr import SwinUNETRConfig
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
 if TYPE_CHECKING:
@@ -41,21 +41,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "state.safetensors"
 
+@dataclass(frozen=True)
+class _Task:
+    """Everything that stays the same while training."""
 
-@dataclass
-class _Run:
-    """Everything that changes while training."""
-
-    network: Network
-    averaged: dict[str, Tensor]
-    """EMA of the weights: what is validated and saved."""
-    optimiser: torch.optim.AdamW
-    step: int = 0
-    best_score: float = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One record per validation."""
+    fabric: "Fabric"
+    recipe: Recipe
+    data: TrainingData
+    bank: PromptBank
+    words: tuple[EncodedPrompts, ...]
+    """The prompts in each wording."""
+    out: Path
+    board: Any
+    """TensorBoard; None in all processes but the first."""
 
 
 def fit(recipe: Recipe, out: Path, *, accelerator: str = "auto", devices: int | str = "auto") -> Path:
@@ -66,114 +65,100 @@ def fit(recipe: Recipe, out: Path, *, accelerator: str = "auto", devices: int | 
         out: Folder of this run: `best/` and `last/` checkpoints, `state.safetensors` to resume from,
             `events…` for TensorBoard. A run found there is resumed.
         accelerator: "auto", "cpu" or "cuda".
-        devices: Number of devices; "auto" takes all GPUs, or one CPU process.
+        devices: Number of devices; "auto" takes all GPUs, or one CPU process. Under torchrun its number of
+            processes counts instead.
 
     Returns:
         Folder of the best checkpoint.
 
     Raises:
-        ConfigError: The recipe contradicts itself or the run in `out`.
+        ConfigError: The recipe contradicts itself or the run in `out`, or the loss is not finite.
         CaseError: The data cannot be read.
+        CheckpointError: `initial_checkpoint` or the state in `out` cannot be used.
+        NominaError: The packages of `nomina[train]` are not installed.
     """
     fabric = _fabric(recipe.train, accelerator, devices)
     fabric.launch()
+    start = None if recipe.initial_checkpoint is None else load_checkpoint(recipe.initial_checkpoint)
     data = open_training_data(recipe.data)
-    bank = _make_bank(recipe, data)
-    words = [
-        encode_prompts(bank, data.structures, paraphrase=p).to(fabric.device) for p in range(NUM_PARAPHRASES)
-    ]
-
-    torch.manual_seed(recipe.train.seed)
-    network = build_network(recipe.network, data.structures, text_width=bank.vectors.shape[1])
-    if recipe.initial_checkpoint is not None:
-        _start_from(network, recipe.initial_checkpoint, data.structures)
-    network = network.to(fabric.device, memory_format=torch.channels_last)
-    run = _Run(
-        network,
-        {k: v.detach().clone() for k, v in network.state_dict().items()},
-        _optimiser(network, recipe.train),
-    )
+    bank = _make_bank(recipe, data) if start is None else _kept_bank(recipe, start)
+    state = _first_state(recipe, data, bank, start, fabric.device)
     out.mkdir(parents=True, exist_ok=True)
-    _resume(run, recipe, out / STATE_FILE)
-    wrapped, optimiser = fabric.setup(network, run.optimiser)
-    wrapped.mark_forward_method("parts")
-    logger.info(
-        "%s: %.1f M parameters, %d training cases, %d validation cases, step %d of %d",
-        recipe.name, _num_parameters(network) / 1e6, len(data.cases), len(data.validation), run.step, recipe.train.steps,
-    )  # fmt: skip
+    resume(state, recipe, out)
+    network, optimiser = fabric.setup(state.network, state.optimiser)
+    network.mark_forward_method("parts")
+    wordings = (encode_prompts(bank, data.structures, paraphrase=p) for p in range(NUM_PARAPHRASES))
+    words = tuple(wording.to(fabric.device) for wording in wordings)
+    task = _Task(fabric, recipe, data, bank, words, out, _board(out) if fabric.is_global_zero else None)
+    _log_start(task, state)
 
-    board = _board(out) if fabric.is_global_zero else None
-    clock, saved = _Clock(run.step, recipe.train.steps), time.monotonic()
-    while run.step < recipe.train.steps:
-        parts = _train_step(fabric, wrapped, optimiser, run, recipe, data, words)
-        run.step += 1
-        _average(run, recipe.train.ema_decay)
-        if run.step % recipe.train.log_every == 0:
-            _log(run, parts, clock, board)
-        is_last = run.step == recipe.train.steps
-        if run.step % recipe.train.validate_every == 0 or is_last:
-            _validate_and_save(fabric, run, recipe, data, bank, words[0], out, board)
-        if fabric.is_global_zero and (is_last or time.monotonic() - saved > 60 * recipe.train.save_minutes):
-            _save_state(run, recipe, out / STATE_FILE)
+    cfg = recipe.train
+    clock, saved = _Clock(state.step, cfg.steps), time.monotonic()
+    while state.step < cfg.steps:
+        losses = _train_step(task, network, optimiser, state.step)
+        state.step += 1
+        _average(state, cfg.ema_decay)
+        if state.step % cfg.log_every == 0:
+            _log(task, state.step, losses, clock)
+        is_last = state.step == cfg.steps
+        if state.step % cfg.validate_every == 0 or is_last:
+            _validate_and_save(task, state)
+        if fabric.is_global_zero and (is_last or time.monotonic() - saved > 60 * cfg.save_minutes):
+            save_state(state, recipe, out)
             saved = time.monotonic()
+    if task.board is not None:
+        task.board.close()
     return out / "best"
 
 
-def _train_step(
-    fabric: "Fabric",
-    wrapped: Any,
-    optimiser: Any,
-    run: _Run,
-    recipe: Recipe,
-    data: TrainingData,
-    words: list[EncodedPrompts],
-) -> dict[str, float]:
-    cfg = recipe.train
-    wrapped.train()
+def _train_step(task: _Task, network: Any, optimiser: Any, step: int) -> dict[str, float]:
+    """One optimiser step; the mean of each part of the objective over its forward passes."""
+    fabric, cfg = task.fabric, task.recipe.train
+    network.train()
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(run.step, cfg)
-    sums: dict[str, float] = {}
+        group["lr"] = learning_rate(step, cfg)
+    means: dict[str, float] = {}
     for micro_step in range(cfg.accumulate):
-        seed = (cfg.seed, run.step, micro_step, fabric.global_rank)
-        torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
-        batch = make_batch(
-            data,
-            recipe.sampling,
-            recipe.augmentation,
-            batch_size=cfg.batch_size,
-            num_slices=recipe.network.num_slices,
-            seed=seed,
-            device=fabric.device,
-        )
-        with fabric.no_backward_sync(wrapped, enabled=micro_step < cfg.accumulate - 1):
-            parts = _losses(wrapped, batch, recipe, data, words, run.step / cfg.steps, seed)
-            loss = sum(parts.values()) / cfg.accumulate
-            fabric.backward(loss)
+        seed = (cfg.seed, step, micro_step, fabric.global_rank)
+        with fabric.no_backward_sync(network, enabled=micro_step < cfg.accumulate - 1):
+            parts = _losses(task, network, step / cfg.steps, seed)
+            fabric.backward(sum(parts.values()) / cfg.accumulate)
         for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / cfg.accumulate
-    if not all(math.isfinite(value) for value in sums.values()):
-        raise ConfigError(f"the loss is not finite at step {run.step} ({sums}); lower train.learning_rate")
-    fabric.clip_gradients(wrapped, optimiser, max_norm=cfg.clip_norm)
+            means[name] = means.get(name, 0.0) + float(value.detach()) / cfg.accumulate
+    norm = fabric.clip_gradients(network, optimiser, max_norm=cfg.clip_norm, error_if_nonfinite=False)
+    if not all(math.isfinite(value) for value in (*means.values(), float(norm))):
+        raise ConfigError(
+            f"the loss or its gradient is not finite at step {step} ({means}); lower train.learning_rate"
+        )
     optimiser.step()
     optimiser.zero_grad()
-    return sums
+    return means
 
 
-def _losses(
-    wrapped: Any,
-    batch: Batch,
-    recipe: Recipe,
-    data: TrainingData,
-    words: list[EncodedPrompts],
-    progress: float,
-    seed: tuple[int, ...],
-) -> dict[str, Tensor]:
+def _losses(task: _Task, network: Any, progress: float, seed: tuple[int, ...]) -> dict[str, Tensor]:
+    """The parts of the objective on the batch, in the words and with the dropout that follow from `seed`."""
+    recipe, data = task.recipe, task.data
+    torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
+    batch = _draw(task, seed)
     rng = np.random.default_rng((*seed, 1))
-    wording = words[int(rng.integers(len(words)))]
+    wording = task.words[int(rng.integers(len(task.words)))]
     heard = hear(wording, batch.facts, image_statements(data.structures), recipe.words, rng)
-    output = wrapped.parts(batch.patch, heard, batch.target)
+    output = network.parts(batch.patch, heard, batch.target)
     choices = true_choices(batch.facts, data.structures).to(batch.patch.device)
     return objective(output, batch.target, choices, batch.visible, recipe.losses, progress)
+
+
+def _draw(task: _Task, seed: tuple[int, ...]) -> Batch:
+    recipe = task.recipe
+    return make_batch(
+        task.data,
+        recipe.sampling,
+        recipe.augmentation,
+        batch_size=recipe.train.batch_size,
+        num_slices=recipe.network.num_slices,
+        seed=seed,
+        device=task.fabric.device,
+    )
 
 
 def learning_rate(step: int, cfg: TrainConfig) -> float:
@@ -185,14 +170,60 @@ def learning_rate(step: int, cfg: TrainConfig) -> float:
     return cfg.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _start_from(network: Network, folder: str, structures: tuple[str, ...]) -> None:
-    start = load_checkpoint(folder)
+def _first_state(
+    recipe: Recipe, data: TrainingData, bank: PromptBank, start: Checkpoint | None, device: torch.device
+) -> TrainingState:
+    """Fresh weights, or those of the initial checkpoint, before the first step."""
+    torch.manual_seed(recipe.train.seed)
+    network = build_network(recipe.network, data.structures, text_width=bank.vectors.shape[1])
+    _require_fitting_patch(recipe, network)
+    if start is not None:
+        _start_from(network, start, recipe, data.structures)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    return TrainingState(network, averaged, _optimiser(network, recipe.train))
+
+
+def _require_fitting_patch(recipe: Recipe, network: Network) -> None:
+    cfg, divisor = recipe.network, network.divisor
+    if isinstance(cfg, ATMNetConfig):
+        divisor = math.lcm(divisor, cfg.contrast_pool_stride)
+    smallest = 64 if isinstance(cfg.backbone, SwinUNETRConfig) else divisor
+    if any(side % divisor or side < smallest for side in recipe.sampling.patch_size):
+        raise ConfigError(
+            f"sampling.patch_size must be multiples of {divisor}, at least {smallest}, for this network, "
+            f"got {list(recipe.sampling.patch_size)}"
+        )
+
+
+def _start_from(network: Network, start: Checkpoint, recipe: Recipe, structures: tuple[str, ...]) -> None:
+    folder = recipe.initial_checkpoint
     if start.structures != structures:
-        raise ConfigError(f"initial_checkpoint {folder} knows other structures than the data: {start.structures}")
+        raise ConfigError(
+            f"initial_checkpoint {folder} knows other structures than the data: {start.structures}"
+        )
     try:
         network.load_state_dict(start.network.state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"initial_checkpoint {folder} has another network than the recipe: {error}") from error
+        raise ConfigError(
+            f"initial_checkpoint {folder} has another network than the recipe: {error}"
+        ) from error
+
+
+def _make_bank(recipe: Recipe, data: TrainingData) -> PromptBank:
+    encoder = load_encoder(recipe.words.encoder, source=recipe.words.encoder_source)
+    return build_bank(encoder, all_sentences(data.structures))
+
+
+def _kept_bank(recipe: Recipe, start: Checkpoint) -> PromptBank:
+    """The words of the initial checkpoint: new vectors would be strange to its weights."""
+    asked, known = recipe.words.encoder, start.bank.provenance.encoder
+    if asked != known and not asked.startswith("table:"):
+        raise ConfigError(
+            f"initial_checkpoint {recipe.initial_checkpoint} was trained with the words of {known!r}, the "
+            f"recipe says words.encoder {asked!r}; write {known!r}"
+        )
+    return start.bank
 
 
 def _optimiser(network: Network, cfg: TrainConfig) -> torch.optim.AdamW:
@@ -203,57 +234,59 @@ def _optimiser(network: Network, cfg: TrainConfig) -> torch.optim.AdamW:
 
 
 @torch.no_grad()
-def _average(run: _Run, decay: float) -> None:
+def _average(state: TrainingState, decay: float) -> None:
     # Early on the average must not hold on to the random start.
-    decay = min(decay, (1 + run.step) / (10 + run.step))
-    weights = run.network.state_dict()
-    names = [name for name, value in run.averaged.items() if value.is_floating_point()]
-    torch._foreach_lerp_([run.averaged[n] for n in names], [weights[n] for n in names], 1 - decay)
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    weights = state.network.state_dict()
+    names = [name for name, value in state.averaged.items() if value.is_floating_point()]
+    torch._foreach_lerp_([state.averaged[n] for n in names], [weights[n] for n in names], 1 - decay)
 
 
-def _validate_and_save(
-    fabric: "Fabric",
-    run: _Run,
-    recipe: Recipe,
-    data: TrainingData,
-    bank: PromptBank,
-    words: EncodedPrompts,
-    out: Path,
-    board: Any,
-) -> None:
-    if fabric.is_global_zero:
-        present = {name: value.clone() for name, value in run.network.state_dict().items()}
-        run.network.load_state_dict(run.averaged)
-        run.network.eval()
-        scores = validate(run.network, data, words, num_slices=recipe.network.num_slices)
-        run.network.load_state_dict(present)
-        run.history.append({"step": run.step, **scores})
-        logger.info("step %d validation: %s", run.step, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-        for name, value in scores.items():
-            board.add_scalar(f"validation/{name}", value, run.step)
-        score = scores.get("dice", float(run.step))
-        names = ("best", "last") if score > run.best_score else ("last",)
-        run.best_score = max(run.best_score, score)
+def _validate_and_save(task: _Task, state: TrainingState) -> None:
+    """Score the averaged weights, and write `last`, and `best` where they are the best so far."""
+    if task.fabric.is_global_zero:
+        scores = _validate(task, state)
+        # Without validation scans the newest weights are the best.
+        score = scores.get("dice", float(state.step))
+        names = ("best", "last") if score > state.best_score else ("last",)
+        state.best_score = max(state.best_score, score)
+        recipe, data = task.recipe, task.data
         cfg = CheckpointConfig(network=recipe.network, preparation=data.prepare.image, scheme=recipe.scheme)
         for name in names:
             save_checkpoint(
-                out / name,
-                weights=run.averaged,
+                task.out / name,
+                weights=state.averaged,
                 cfg=cfg,
                 structures=data.structures,
-                bank=bank,
-                run=_record(run, recipe, data, scores),
+                bank=task.bank,
+                run=_record(state, recipe, data, scores),
             )
-    fabric.barrier()
+    task.fabric.barrier()
 
 
-def _record(run: _Run, recipe: Recipe, data: TrainingData, scores: Mapping[str, float]) -> dict[str, Any]:
+def _validate(task: _Task, state: TrainingState) -> dict[str, float]:
+    network = state.network
+    present = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(state.averaged)
+    network.eval()
+    scores = validate(network, task.data, task.words[0], num_slices=task.recipe.network.num_slices)
+    network.load_state_dict(present)
+    state.history.append({"step": state.step, **scores})
+    logger.info("step %d validation: %s", state.step, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+    for name, value in scores.items():
+        task.board.add_scalar(f"validation/{name}", value, state.step)
+    return scores
+
+
+def _record(
+    state: TrainingState, recipe: Recipe, data: TrainingData, scores: Mapping[str, float]
+) -> dict[str, Any]:
     """The run, as the checkpoint remembers it; no paths of this machine and no patient data."""
     return {
         "recipe": to_plain(recipe),
-        "step": run.step,
+        "step": state.step,
         "validation": dict(scores),
-        "history": run.history,
+        "history": state.history,
         "training_patients": sorted({c.entry.patient for c in data.cases if c.entry.dataset != "phantom"}),
         "num_phantoms": sum(c.entry.dataset == "phantom" for c in data.cases),
         "validation_patients": sorted({entry.patient for entry in data.validation}),
@@ -272,68 +305,6 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def _make_bank(recipe: Recipe, data: TrainingData) -> PromptBank:
-    encoder = load_encoder(recipe.words.encoder, source=recipe.words.encoder_source)
-    return build_bank(encoder, all_sentences(data.structures))
-
-
-def _save_state(run: _Run, recipe: Recipe, path: Path) -> None:
-    """One file, replaced in one step: weights, averages, optimiser moments, step, history."""
-    tensors = {f"network.{name}": value for name, value in run.network.state_dict().items()}
-    tensors |= {f"averaged.{name}": value for name, value in run.averaged.items()}
-    for index, moments in run.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-    meta = {
-        "step": run.step,
-        "best_score": run.best_score,
-        "history": run.history,
-        "recipe": to_plain(recipe),
-    }
-    part = path.with_name(path.name + ".part")
-    # Clones: safetensors refuses tensors that share memory, and channels-last ones.
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        part,
-        {"nomina": json.dumps(meta)},
-    )
-    os.replace(part, path)
-
-
-def _resume(run: _Run, recipe: Recipe, path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()["nomina"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
-    if _without_length(meta["recipe"]) != _without_length(to_plain(recipe)):
-        raise ConfigError(
-            f"{path.parent} holds a run of another recipe; train into another folder, or remove it to start anew"
-        )
-    run.network.load_state_dict(_section(tensors, "network."))
-    run.averaged.update(
-        {name: value.to(run.averaged[name].device) for name, value in _section(tensors, "averaged.").items()}
-    )
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in _section(tensors, "optimiser.").items():
-        index, name = key.split(".")
-        moments.setdefault(int(index), {})[name] = value
-    run.optimiser.load_state_dict({**run.optimiser.state_dict(), "state": moments})
-    run.step, run.best_score, run.history = meta["step"], meta["best_score"], meta["history"]
-
-
-def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _without_length(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A resumed run may be made longer, or save and report at other times."""
-    bookkeeping = {"steps", "validate_every", "save_minutes", "log_every"}
-    return {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in bookkeeping}}
-
-
 class _Clock:
     """Seconds per step and time left."""
 
@@ -346,32 +317,53 @@ class _Clock:
         return f"{per_step:.2f} s/step, {left // 60} h {left % 60:02d} min left"
 
 
-def _log(run: _Run, parts: Mapping[str, float], clock: _Clock, board: Any) -> None:
-    text = "  ".join(f"{name} {value:.4f}" for name, value in parts.items())
-    logger.info("step %d  %s  %s", run.step, text, clock.text(run.step))
-    if board is not None:
-        for name, value in parts.items():
-            board.add_scalar(f"loss/{name}", value, run.step)
+def _log_start(task: _Task, state: TrainingState) -> None:
+    if task.fabric.is_global_zero:
+        logger.info(
+            "%s: %.1f M parameters, %d training cases, %d validation cases, step %d of %d",
+            task.recipe.name,
+            sum(parameter.numel() for parameter in state.network.parameters()) / 1e6,
+            len(task.data.cases),
+            len(task.data.validation),
+            state.step,
+            task.recipe.train.steps,
+        )
 
 
-def _num_parameters(network: Network) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+def _log(task: _Task, step: int, losses: Mapping[str, float], clock: _Clock) -> None:
+    if task.fabric.is_global_zero:
+        text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        logger.info("step %d  %s  %s", step, text, clock.text(step))
+        for name, value in losses.items():
+            task.board.add_scalar(f"loss/{name}", value, step)
 
 
 def _fabric(cfg: TrainConfig, accelerator: str, devices: int | str) -> "Fabric":
     try:
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import TorchElasticEnvironment
     except ImportError as error:
         raise NominaError('training needs more packages: pip install "nomina[train]"') from error
+    has_gpu = torch.cuda.is_available()
+    if accelerator not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"accelerator must be auto, cpu or cuda, got {accelerator!r}")
+    if accelerator == "cuda" and not has_gpu:
+        raise ConfigError("accelerator is cuda, but torch finds no CUDA device here; use cpu")
     if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if devices == "auto" and accelerator == "cpu":
+        accelerator = "cuda" if has_gpu else "cpu"
+    num_nodes = 1
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif devices == "auto" and accelerator == "cpu":
         devices = 1
     precision = "bf16-mixed" if cfg.precision == "bf16" else "32-true"
-    return Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
 
 
 def _board(out: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise NominaError('training needs more packages: pip install "nomina[train]"') from error
     return SummaryWriter(str(out))

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from nomina.config import config
+from nomina.errors import ConfigError
 from nomina.learning.prepared import IGNORED
 from nomina.networks.atm_net import NetworkOutput
 
@@ -24,7 +25,8 @@ class LossConfig:
     focal_gamma: float = 2.0
     """Exponent of the focal loss [MONAI's default]."""
     is_monai_form: bool = False
-    """Use MONAI's stock `DiceFocalLoss(softmax=True)`, whose focal part is a one-vs-all sigmoid."""
+    """Use MONAI's stock `DiceFocalLoss(softmax=True)`: background included, Dice per image, and a focal part
+    that is a one-vs-all sigmoid."""
     contrast: float = 1.0
     """Weight λ of L_ftc [paper writes the plain sum]."""
     contrast_warmup: float = 0.1
@@ -33,6 +35,16 @@ class LossConfig:
     """Weight of DiceFocal on CCAE's first logits [choice]."""
     facts: float = 0.1
     """Weight of the fact predictor's cross-entropies [choice]."""
+
+    def __post_init__(self) -> None:
+        weights = (self.dice, self.focal, self.contrast, self.first_logits, self.facts)
+        if min(weights) < 0:
+            raise ConfigError(f"weights of losses must be at least 0, got {weights}")
+        # Between 0 and 1 the gradient of (1 − p)^γ has no bound.
+        if self.focal_gamma != 0 and self.focal_gamma < 1:
+            raise ConfigError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}")
+        if not 0 <= self.contrast_warmup <= 1:
+            raise ConfigError(f"contrast_warmup is a share of the steps, 0 to 1, got {self.contrast_warmup}")
 
 
 def dice_focal(
@@ -70,8 +82,10 @@ def fact_loss(
         raise AssertionError("a network without a fact predictor has no fact loss")
     loss = F.binary_cross_entropy_with_logits(output.presence.float(), visible.float())
     for index, logits in enumerate(output.statements):
-        if (choices[:, index] >= 0).any():
-            loss = loss + F.cross_entropy(logits.float(), choices[:, index], ignore_index=-1)
+        known = choices[:, index] >= 0
+        entropy = F.cross_entropy(logits.float(), choices[:, index], ignore_index=-1, reduction="sum")
+        # A zero rather than nothing where all is unknown: each head must get a gradient from every process.
+        loss = loss + entropy / known.sum().clamp(min=1)
     return loss
 
 
@@ -107,7 +121,7 @@ def objective(
 
 
 def _monai_dice_focal(logits: Tensor, target: Tensor, cfg: LossConfig) -> Tensor:
-    """MONAI's class on the known pixels; ignored ones are made right by construction and weigh nothing in Dice."""
+    """MONAI's class; ignored pixels are made certain background, so that they have no gradient."""
     from monai.losses import DiceFocalLoss
 
     known = (target != IGNORED)[:, None]
@@ -115,7 +129,6 @@ def _monai_dice_focal(logits: Tensor, target: Tensor, cfg: LossConfig) -> Tensor
     certain = (one_hot * 2 - 1) * 50.0
     loss = DiceFocalLoss(
         softmax=True,
-        include_background=False,
         gamma=cfg.focal_gamma,
         lambda_dice=cfg.dice,
         lambda_focal=cfg.focal,

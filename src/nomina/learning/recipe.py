@@ -20,9 +20,13 @@ class DataSource:
     weight: float = 1.0
     """Share of the training patches, relative to the other sources."""
     split: str | None = None
-    """Split file by patient; its train part trains and its validation part validates. None: all cases train."""
+    """Split file by patient: its train part trains, its validation part validates. None: all cases train."""
     fold: int | None = None
     """Fold of the split file; None takes its top-level lists."""
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ConfigError(f"the weight of {self.folder} must be more than 0, got {self.weight}")
 
 
 @config
@@ -84,6 +88,22 @@ class TrainConfig:
     seed: int = 0
     """Every draw follows from it and the step."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "validate_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be more than 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "save_minutes", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.warmup_share < 1 or not 0 <= self.ema_decay < 1:
+            raise ConfigError(
+                f"warmup_share and ema_decay must be at least 0 and less than 1, "
+                f"got {self.warmup_share} and {self.ema_decay}"
+            )
+
 
 @config
 class Recipe:
@@ -96,7 +116,8 @@ class Recipe:
     """Label scheme whose level numbering the labels follow."""
     network: NetworkConfig = ATMNetConfig()
     initial_checkpoint: str | None = None
-    """Checkpoint folder to start from (fine-tuning): same network, structures and width of text; the words stay."""
+    """Checkpoint folder to start from (fine-tuning): same network, structures and encoder; its prompt bank is
+    kept, and no encoder is loaded."""
     words: WordsConfig = WordsConfig()
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()

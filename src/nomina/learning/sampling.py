@@ -4,7 +4,7 @@ A plan is plain numbers, so a step can be replayed from its seed alone: resuming
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,22 +34,32 @@ class SamplingConfig:
     scale: tuple[float, float] = (0.8, 1.25)
     """Range of magnification, drawn log-uniformly [choice]."""
     shift_mm: tuple[float, float] = (20.0, 25.0)
-    """Largest shift of the patch centre along A and S from the spine's middle and the scan's middle [choice]."""
+    """Largest shift of the patch centre along A from the spine's middle, along S from the scan's [choice]."""
     loose_share: float = 0.2
-    """Share of patches that may shift by `loose_shift_mm` along S and so lose the sacral end. The rest keep it,
-    because a level is a rank counted from there [choice]."""
+    """Share of patches that may shift by `loose_shift_mm` along S and so lose the sacral end. The rest keep
+    the lowest structure, because a level is a rank counted from there [choice]."""
     loose_shift_mm: float = 90.0
     """See `loose_share`."""
     elastic_mm: float = 3.0
     """Standard deviation of a smooth random displacement [choice]; 0 switches it off."""
     neighbour_offsets: tuple[float, ...] = (0.1, 0.6, 0.15, 0.1, 0.05)
-    """Probability that the outer input channels are the slices 0, 1, 2 … away: imitates thick slices [choice]."""
+    """Probability that the outer channels are the slices 0, 1, 2 … away: imitates thick slices [choice]."""
 
     def __post_init__(self) -> None:
         if min(self.patch_size) < 32:
             raise ConfigError(f"patch_size must be at least 32 along both axes, got {self.patch_size}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"scale must be a rising pair of positive numbers, got {self.scale}")
+        for name in ("slice_shares", "neighbour_offsets"):
+            shares = getattr(self, name)
+            if not shares or min(shares) < 0 or not sum(shares) > 0:
+                raise ConfigError(f"{name} must be ≥ 0 and not all 0, got {shares}")
+        lengths = (self.rotation_deg, *self.shift_mm, self.loose_shift_mm, self.elastic_mm)
+        if min(lengths) < 0 or not 0 <= self.loose_share <= 1:
+            raise ConfigError(
+                f"rotation, shifts and elastic_mm must be ≥ 0 and loose_share 0 to 1, got {lengths} and "
+                f"{self.loose_share}"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class CaseIndex:
         return along_j, (size_k - 1) / 2
 
     def visible(self, plan: PatchPlan, patch_size: tuple[int, int]) -> Bool[np.ndarray, " structures"]:
-        """Which structures have at least half of their voxels inside the patch, over all slices of the case."""
+        """Which structures have at least half of their voxels in the patch, over all slices of the case."""
         turn = _rotation(plan.rotation_deg)
         half = np.asarray(patch_size) / 2
         result = np.zeros(len(self.points), dtype=bool)
@@ -98,6 +108,12 @@ class CaseIndex:
                 inside = np.abs((points - plan.centre) @ turn / plan.scale) <= half
                 result[index] = inside.all(axis=1).mean() >= 0.5
         return result
+
+    @cached_property
+    def lowest(self) -> Float[np.ndarray, "p 2"]:
+        """In-plane pixels of the structure whose middle is lowest; empty in a case without structures."""
+        known = [points for points in self.points if len(points)]
+        return min(known, key=lambda points: float(points[:, 1].mean()), default=np.zeros((0, 2)))
 
 
 def index_case(entry: PreparedEntry, num_classes: int) -> CaseIndex:
@@ -131,7 +147,7 @@ def draw_plan(
         for middle, reach in zip(index.middle, reach_mm, strict=True)
     ]
     offsets = np.asarray(cfg.neighbour_offsets)
-    return PatchPlan(
+    plan = PatchPlan(
         case=case,
         slice_index=_draw_slice(index.counts, cfg, rng),
         neighbour_offset=int(rng.choice(len(offsets), p=offsets / offsets.sum())),
@@ -141,6 +157,20 @@ def draw_plan(
         elastic_px=cfg.elastic_mm / spacing_mm * float(rng.random()),
         seed=int(rng.integers(2**31)),
     )
+    return plan if loose else _keep_lowest(plan, index.lowest, cfg.patch_size)
+
+
+def _keep_lowest(plan: PatchPlan, lowest: Float[np.ndarray, "p 2"], patch_size: tuple[int, int]) -> PatchPlan:
+    """The plan, moved down where the lowest structure would be cut off, as in scans taller than a patch."""
+    if not len(lowest):
+        return plan
+    turn = _rotation(plan.rotation_deg)
+    above_centre = float(((lowest - plan.centre) @ turn)[:, 1].min())
+    cut_off = -patch_size[1] / 2 * plan.scale - above_centre
+    if cut_off <= 0:
+        return plan
+    along_j, along_k = plan.centre
+    return replace(plan, centre=(along_j, along_k - cut_off / float(turn[1, 1])))
 
 
 def _draw_slice(

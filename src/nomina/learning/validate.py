@@ -18,9 +18,10 @@ def validate(
     """Class-wise and label-free Dice over the validation scans, prompted with predicted facts (mode B).
 
     Returns:
-        `dice`: mean over structures of the mean over scans, where a structure found but not there, or there but
-        not found, scores 0 and one absent on both sides is left out; `dice_vertebrae`, `dice_discs` and
-        `dice_canal` ignore the level names. Empty when there is nothing to validate on.
+        `dice`: mean over structures of the mean over scans, where a structure found but not there, or there
+        but not found, scores 0 and one absent on both sides is left out; `dice_vertebrae`, `dice_discs` and
+        `dice_canal` ignore the level names and are left out where no scan shows any. Empty when there is
+        nothing to validate on.
     """
     if not data.validation:
         return {}
@@ -32,11 +33,10 @@ def validate(
     scores = {"dice": float(np.nanmean(per_scan[:, scored], axis=0).mean())}
     for group, ending in (("vertebrae", "vertebra"), ("discs", "disc"), ("canal", "canal")):
         members = [i + 1 for i, name in enumerate(data.structures) if name.endswith(ending)]
-        if members:
-            values = [
-                _dice(t[np.ix_(members, members)].sum(), t[members].sum(), t[:, members].sum())
-                for t in overlaps
-            ]
+        values = [
+            _dice(t[np.ix_(members, members)].sum(), t[members].sum(), t[:, members].sum()) for t in overlaps
+        ]
+        if not np.isnan(values).all():
             scores[f"dice_{group}"] = float(np.nanmean(values))
     return scores
 

@@ -10,7 +10,7 @@ purpose, not their equations, the prompt wording or what is prompted at test tim
     encoder     nomina.language.encoders                Bio-ClinicalBERT [paper, second-hand]; frozen [choice]
     HASF        layers.fusion.HolisticSemanticFusion    purpose [paper], form [choice]
     CCAE        layers.contrast.ChannelContrast         purpose [paper], form [choice]
-    facts       layers.fact_predictor.FactPredictor     [choice]: prompts at test time come from the image alone
+    facts       layers.fact_predictor.FactPredictor     [choice]: at test time the picture is all that is read
 
 Departures: the image view is a list of statements, one vector each, so that predicted facts can be mixed
 softly; L_ftc pools with the reference mask, since pooling with predictions is solved by a shortcut.

@@ -129,8 +129,8 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
             raise CheckpointError(f"checkpoint {folder} has no {name}; copy the whole folder again")
         if _sha256(path) != recorded.get(name):
             raise CheckpointError(
-                f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or copied "
-                f"badly, copy the whole folder again"
+                f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or "
+                f"copied badly, copy the whole folder again"
             )
     plain = _read_json(folder, "config.json")
     if plain.get("format") != FORMAT:

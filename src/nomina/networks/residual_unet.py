@@ -1,7 +1,8 @@
 """A residual-encoder convolutional U-Net, the backbone of the `nomina` preset [choice].
 
 Swin UNETR reaches 15–36 % of a CPU's peak arithmetic, a residual U-Net 60 %; so the laptop preset is
-convolutional. After nnU-Net's residual encoder (Isensee et al., MICCAI 2024), with GroupNorm and strided 1×1 shortcuts.
+convolutional. After nnU-Net's residual encoder (Isensee et al., MICCAI 2024), with GroupNorm and strided 1×1
+shortcuts.
 """
 
 from collections.abc import Sequence

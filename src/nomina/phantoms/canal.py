@@ -124,7 +124,7 @@ def paint_canal(
     sac_end = 1.0 - shape.sac_end
     # The sac tapers over its last segment.
     taper = np.sqrt(np.clip((tube.place - sac_end) / 0.9, 0, 1))
-    for index in np.flatnonzero(taper > 0.15):
+    for index in np.flatnonzero(taper > 0.15).tolist():
         half = tuple(tube.sac[index] * taper[index])
         _paint_piece(canvas, tube.frame(index, of_sac=True), half, "csf", CANAL_LABEL)
     _paint_cord(canvas, tube, shape)
@@ -183,14 +183,14 @@ def paint_dorsal_fat(canvas: Canvas, vertebra: Vertebra) -> None:
 def _paint_cord(canvas: Canvas, tube: _Tube, shape: CanalShape) -> None:
     # The conus tapers over about one vertebra.
     swell = np.clip((tube.place - shape.conus_rank) / 0.9, 0, 1) ** 0.6
-    for index in np.flatnonzero(swell > 0.2):
+    for index in np.flatnonzero(swell > 0.2).tolist():
         radius = shape.cord_radius_mm * swell[index]
         half = (min(1.25 * radius, tube.sac[index, 0] - 1.5), min(radius, tube.sac[index, 1] - 1.2))
         _paint_piece(canvas, tube.frame(index, of_sac=True), half, "cord", None)
 
 
 def _paint_roots(canvas: Canvas, tube: _Tube, shape: CanalShape, rng: np.random.Generator) -> None:
-    """Roots of the cauda equina: threads that leave the conus, lie at the back of the sac and exit one by one."""
+    """Cauda equina: threads that leave the conus, lie at the back of the sac and exit one by one."""
     start = shape.conus_rank + 1.0
     for number in range(shape.num_roots):
         side = -1.0 if number % 2 else 1.0

@@ -1,4 +1,4 @@
-"""`Canvas`: the voxels that anatomical parts are painted on, and the local frames that parts are described in."""
+"""`Canvas`: the voxels that parts are painted on; `Frame`: the local axes that parts are described in."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,6 @@
 """The column: how vertebrae stand on the sacrum. Frames and sizes only, no voxels."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,11 @@ class Vertebra:
     def back_mm(self) -> float:
         """Local y of the middle of the posterior wall."""
         return -(self.size.upper_depth_mm + self.size.lower_depth_mm) / 4
+
+    @property
+    def endplate_slope(self) -> float:
+        """Rise of the upper endplate per mm towards the front; the lower one falls as much."""
+        return math.tan(math.radians(self.wedge_deg / 2))
 
     @property
     def top_mm(self) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Mean signal of each tissue per MR contrast, relative to the brightest (1.0).
 
-Orders follow the textbook appearance (Westbrook & Talbot, MRI in Practice, 5th ed., ch. 2; relaxation times in
-de Bazelaire et al., Radiology 230:652-659, 2004, and Stanisz et al., MRM 54:507-512, 2005); the numbers
-themselves are our choice, adjusted by eye to SPIDER T1, T2 and T2-SPACE scans.
+The order of tissues is the textbook's (fat brightest on T1, fluid brightest on T2 and STIR, fat suppressed on
+STIR, cortical bone and ligaments dark on all); the numbers are our choice, adjusted by eye to T2-SPACE scans
+of SPIDER.
 """
 
 from typing import Literal

@@ -3,8 +3,7 @@
 import numpy as np
 
 from nomina.phantoms.canvas import Canvas, Frame
-from nomina.phantoms.column import SacralSegment, Vertebra, middle_frame
-from nomina.phantoms.sacrum import as_vertebra
+from nomina.phantoms.column import Vertebra, middle_frame
 from nomina.phantoms.shapes import rounded_rectangle
 from nomina.phantoms.vertebra import footprint, lower_endplate, upper_endplate
 
@@ -20,12 +19,11 @@ LIGAMENT_MM = 1.2
 """Annulus fibres and longitudinal ligaments around a disc, dark on every contrast [choice]."""
 
 
-def paint_disc(canvas: Canvas, upper: Vertebra, lower: Vertebra | SacralSegment) -> None:
-    """Paint the disc below `upper`; it fills all the room between the two endplates."""
-    base = as_vertebra(lower) if isinstance(lower, SacralSegment) else lower
-    frame = disc_frame(upper, base)
-    half_width = 0.25 * (upper.size.lower_width_mm + base.size.upper_width_mm)
-    half_depth = 0.25 * (upper.size.lower_depth_mm + base.size.upper_depth_mm)
+def paint_disc(canvas: Canvas, upper: Vertebra, lower: Vertebra) -> None:
+    """Paint the disc between two vertebrae (`lower` may be S1): all the room between the endplates."""
+    frame = disc_frame(upper, lower)
+    half_width = 0.25 * (upper.size.lower_width_mm + lower.size.upper_width_mm)
+    half_depth = 0.25 * (upper.size.lower_depth_mm + lower.size.upper_depth_mm)
     reach = upper.disc_height_mm / 2 + 12
     box = canvas.box(
         frame, (-half_width - 6, -half_depth - 6, -reach), (half_width + 6, half_depth + 6, reach)
@@ -33,24 +31,23 @@ def paint_disc(canvas: Canvas, upper: Vertebra, lower: Vertebra | SacralSegment)
     if box is None:
         return
     upper_x, upper_y, upper_z = canvas.coordinates(upper.frame, box.window)
-    lower_x, lower_y, lower_z = canvas.coordinates(base.frame, box.window)
+    lower_x, lower_y, lower_z = canvas.coordinates(lower.frame, box.window)
     _, upper_level = footprint(upper, upper_x, upper_y, upper_z)
-    _, lower_level = footprint(base, lower_x, lower_y, lower_z)
+    _, lower_level = footprint(lower, lower_x, lower_y, lower_z)
     below = lower_endplate(upper, upper_x, upper_y, upper_level) - upper_z
-    above = lower_z - upper_endplate(base, lower_x, lower_y, lower_level)
+    above = lower_z - upper_endplate(lower, lower_x, lower_y, lower_level)
     room = np.minimum(below, above)
     # A bulging disc is fullest at mid-height, as its fibres arch outwards.
     bulge = upper.bulge_mm * np.clip(room * (4 / upper.disc_height_mm), 0.3, 1)
     bulge = np.where(box.y < 0, bulge, 0.5 * bulge)
     hollow = 1.5 * np.exp(-((box.x / 8.0) ** 2)) * (box.y < 0) * (upper.bulge_mm < 2)
-    wall, level = rounded_rectangle(box.x, box.y - hollow, half_width, half_depth)
+    wall, _ = rounded_rectangle(box.x, box.y - hollow, half_width, half_depth)
     between = room > 0
     canvas.paint(box, between & (wall < bulge + LIGAMENT_MM), "ligament", 0)
-    inside = between & (wall < bulge)
-    canvas.paint(box, inside, "annulus", 200 + upper.rank)
+    canvas.paint(box, between & (wall < bulge), "annulus", 200 + upper.rank)
+    # The nucleus lies a little behind the middle and thins out towards its rim.
     _, core = rounded_rectangle(box.x, box.y + 0.1 * half_depth, 0.68 * half_width, 0.62 * half_depth)
-    margin = 0.10 * upper.disc_height_mm + 0.25 * upper.disc_height_mm * core
-    nucleus = inside & (core < 1) & (room > margin)
+    nucleus = (core < 1) & (room > upper.disc_height_mm * (0.10 + 0.25 * core))
     canvas.paint(box, nucleus, NUCLEUS_OF_GRADE[upper.degeneration])
     if upper.degeneration == 2:
         cleft = nucleus & (np.abs(below - above) < 1.2) & (core < 0.8)

@@ -1,11 +1,13 @@
 """Sizes of adult vertebrae and discs, level by level, with their sources.
 
 Basis of each number:
-    [Panjabi 1992]  lumbar vertebrae: Panjabi et al., Spine 17(3):299-306, rounded to 0.5 mm
-    [Panjabi 1991]  thoracic vertebrae: Panjabi et al., Spine 16(8):888-901, rounded to 0.5 mm
+    [Panjabi 1992]  lumbar vertebrae: Panjabi et al., Spine 17(3):299-306
+    [Panjabi 1991]  thoracic vertebrae: Panjabi et al., Spine 16(8):888-901
     [Zhou 2000]     lumbar bodies and discs on CT: Zhou et al., Eur Spine J 9(3):242-248
     [Berry 1987]    posterior elements: Berry et al., Spine 12(4):362-367
     [choice]        read off SPIDER T2 scans so that the phantom's masks fit real ones
+
+The numbers are rounded to 0.5 mm and evened out between levels: parameters of a model, not quotations.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -52,12 +54,12 @@ class Morphometry:
         )
 
 
-# height: posterior height [Panjabi 1992, 1991] raised by 2 mm to the mid-sagittal mean of SPIDER masks [choice];
-# widths, depths, canal, pedicles, span [Panjabi 1992, 1991]; spinous processes [Berry 1987] with the slope and
-# height read off SPIDER [choice]; discs [Zhou 2000] lumbar, SPIDER thoracic [choice].
+# Bodies, canal, pedicles, span: [Panjabi 1992, 1991], heights raised by 2 mm to the mean of SPIDER masks.
+# Spinous processes: lengths after [Berry 1987]; height, drop and slope read off SPIDER masks [choice].
+# Discs: lumbar [Zhou 2000], thoracic read off SPIDER masks [choice].
 TABLE = {
     "L5": Morphometry(
-        25.5, 47.5, 49.5, 34.5, 33.5, 27.0, 17.5, 17.0, 18.0, 92.0, 19.0, 15.0, 12.0, 8.0, 10.0
+        25.5, 47.5, 49.5, 34.5, 33.5, 27.0, 16.5, 17.0, 18.0, 92.0, 19.0, 15.0, 12.0, 8.0, 10.0
     ),
     "L4": Morphometry(
         26.0, 46.5, 49.5, 35.5, 34.0, 25.5, 17.0, 14.0, 15.5, 80.0, 25.0, 19.0, 12.5, 8.0, 11.0
@@ -90,7 +92,7 @@ SACRAL_WIDTHS_MM = (50.0, 36.0, 30.0, 26.0, 22.0, 15.0)
 
 
 def lumbar(rank: int, count: int) -> Morphometry:
-    """Sizes of the `rank`-th (0 = lowest) of `count` lumbar vertebrae: the five of the table, spread evenly."""
+    """Sizes of a lumbar vertebra (0 = lowest) of `count`: the five of the table, spread evenly."""
     place = rank * (len(LUMBAR) - 1) / (count - 1)
     below = min(int(place), len(LUMBAR) - 2)
     return TABLE[LUMBAR[below]].mixed_with(TABLE[LUMBAR[below + 1]], place - below)

@@ -35,13 +35,13 @@ class SpineConfig:
     """
 
     num_lumbar: tuple[tuple[int, float], ...] = ((4, 0.06), (5, 0.88), (6, 0.06))
-    """Number of lumbar vertebrae and its probability [Carrino 2011: transitional anatomy in about 15 %]."""
+    """Number of lumbar vertebrae and its probability [choice: other than five is rare, and wanted here]."""
     scale: Range = (0.90, 1.18)
     """Size against the table [Panjabi 1992: SD 6-10 % of most dimensions; SPIDER is 4 % larger]."""
     level_variation: float = 0.03
     """SD of the sizes of neighbouring vertebrae relative to each other [choice]."""
     sacral_slope_deg: Range = (26.0, 52.0)
-    """Tilt of the S1 endplate; mean 39, SD 8 standing [Roussouly 2005], less when lying [choice]."""
+    """Tilt of the S1 endplate: standing mean 40, SD 8 [Vialle 2005], a little less lying [choice]."""
     lordosis_minus_slope_deg: Range = (2.0, 20.0)
     """Lumbar lordosis (S1 to L1) minus sacral slope, so that lordosis is mostly 35-65 [Vialle 2005]."""
     kyphosis_per_level_deg: Range = (0.5, 4.5)
@@ -49,11 +49,11 @@ class SpineConfig:
     scoliosis_probability: float = 0.2
     """Share of spines with a lateral curve [choice]."""
     scoliosis_deg: Range = (4.0, 16.0)
-    """Largest lean of a vertebra to the side where there is a curve; Cobb angle is about twice that [choice]."""
+    """Largest lean of a vertebra to the side in a curved spine; about half the Cobb angle [choice]."""
     degeneration: Range = (0.0, 1.0)
-    """How worn a spine is: 0 gives Pfirrmann grades 1-2, 1 gives 3-5 [Pfirrmann 2001 for the grades; choice]."""
+    """How worn a spine is: 0 gives Pfirrmann grades 1-2, 1 gives 3-5 [grades: Pfirrmann 2001; choice]."""
     listhesis_probability: float = 0.12
-    """Share of spines with a slipped vertebra [Kalichman 2009: 20 % of adults on CT, mostly slight]."""
+    """Share of spines with a slipped vertebra [choice]."""
     listhesis_mm: Range = (-4.0, 9.0)
     """Slip; forward is positive [choice: Meyerding grade I]."""
     fracture_probability: float = 0.15
@@ -63,7 +63,7 @@ class SpineConfig:
     lesion_probability: float = 0.06
     """Chance of a round marrow lesion in one body (haemangioma, metastasis) [choice]."""
     conus_rank: Range = (3.6, 6.4)
-    """Where the cord ends, counted from the lowest vertebra: T12 to L2 [Saifuddin 1998: mean lower third of L1]."""
+    """Where the cord ends in ranks from the bottom: T12 to L2 [Saifuddin 1998: mean lower third of L1]."""
     back_fat_mm: Range = (4.0, 45.0)
     """Subcutaneous fat behind the column [choice: SPIDER]."""
     top_level: Range = (4.6, 9.6)
@@ -99,6 +99,10 @@ class SpineConfig:
             raise ConfigError(f"num_lumbar knows 4, 5 and 6 vertebrae, got {self.num_lumbar}")
 
 
+DEFAULT_CONFIG = SpineConfig()
+"""Adults of all shapes, one in three with something to stumble over."""
+
+
 @dataclass(frozen=True)
 class SpinePlan:
     """A spine in numbers: everything that painting needs."""
@@ -120,12 +124,9 @@ def plan_spine(rng: np.random.Generator, config: SpineConfig) -> SpinePlan:
     slope = rng.uniform(*config.sacral_slope_deg)
     sacrum = build_sacrum(slope, scale, rng.uniform(0.4, 1.4))
     drafts = _draft_vertebrae(rng, config, num_lumbar, scale)
-    has_curve = rng.random() < config.scoliosis_probability
-    curve_deg = rng.uniform(*config.scoliosis_deg) if has_curve else rng.uniform(0, 2.5)
+    curves = _draw_curves(rng, config, num_lumbar, slope)
     slips = _slips(rng, config, len(drafts))
-    vertebrae = _stack(
-        rng, drafts, slope, lordosis, curve_deg * rng.choice([-1, 1]), slips, config, num_lumbar
-    )
+    vertebrae = _stack(rng, drafts, curves, slips, config)
     canal = _draw_canal(rng, config, num_lumbar, scale)
     body = _draw_body(rng, config)
     parameters = _record(vertebrae, canal, body) | {
@@ -143,7 +144,7 @@ def plan_spine(rng: np.random.Generator, config: SpineConfig) -> SpinePlan:
 def _draw_canal(rng: np.random.Generator, config: SpineConfig, num_lumbar: int, scale: float) -> CanalShape:
     conus_rank = float(np.clip(rng.normal(5.1, 0.6), *config.conus_rank))
     return CanalShape(
-        sac_share=rng.uniform(0.74, 0.92),
+        sac_share=rng.uniform(0.68, 0.90),
         conus_rank=conus_rank + num_lumbar - 5,
         sac_end=rng.uniform(1.2, 2.6),
         cord_radius_mm=scale * rng.uniform(2.9, 3.7),
@@ -172,11 +173,12 @@ class _Draft:
     degeneration: int
     disc_height_mm: float
     concavity_mm: tuple[float, float]
+    """Depth of the upper and the lower endplate; means 0.7 and 1.5 mm [Wang 2012], widened [choice]."""
     has_ribs: bool
 
 
 HEIGHT_OF_GRADE = (1.1, 1.0, 0.88, 0.70, 0.45)
-"""Disc height by Pfirrmann grade, against the table [choice: Pfirrmann 2001 defines grades 4-5 by height loss]."""
+"""Disc height by Pfirrmann grade, against the table [choice; grades 4-5 lose height by definition]."""
 
 
 def _draft_vertebrae(
@@ -198,7 +200,7 @@ def _draft_vertebrae(
             fracture=fractured.get(index, "none"),
             degeneration=grade,
             disc_height_mm=max(disc_height, 2.5),
-            concavity_mm=(rng.uniform(0.5, 2.2), rng.uniform(0.7, 2.8)),
+            concavity_mm=(rng.uniform(0.2, 1.8), rng.uniform(0.6, 2.6)),
             has_ribs=index >= num_lumbar,
         )
         drafts.append(_fractured(draft, rng.uniform(0.2, 0.5)))
@@ -325,7 +327,7 @@ def _placed(
         place = rng.uniform(-0.2, 0.2, 2) * (size.upper_width_mm, size.upper_depth_mm)
         return (Dent(float(place[0]), float(place[1]), rng.uniform(2.5, 5.0), rng.uniform(2.0, 6.0)),)
 
-    lesions = ()
+    lesions: tuple[tuple[float, float, float, float], ...] = ()
     if rng.random() < config.lesion_probability:
         centre = rng.uniform(-0.3, 0.3, 3) * (size.upper_width_mm, size.upper_depth_mm, size.height_mm)
         lesions = ((float(centre[0]), float(centre[1]), float(centre[2]), rng.uniform(3.0, 9.0)),)

@@ -22,12 +22,12 @@ from nomina.phantoms.contrasts import (
     tissue_means,
 )
 from nomina.phantoms.noise import smooth_noise
-from nomina.phantoms.plan import SpineConfig
+from nomina.phantoms.plan import DEFAULT_CONFIG, SpineConfig
 from nomina.phantoms.spine import SpinePhantom, sample_spine
 from nomina.phantoms.tissues import CANAL, INDEX
 
 RENDERING_STREAM = 1
-"""Second word of the seed; geometry draws from stream 0, so one spine can be rendered in several contrasts."""
+"""Second word of the seed; geometry draws from stream 0, so one spine can have several renderings."""
 SLICE_PROFILE = (0.28, 0.44, 0.28)
 """Weights of the three layers of a thick slice: a rounded excitation profile [choice]."""
 
@@ -101,13 +101,13 @@ def render(
     signal = _signal(phantom, means, rng)
     signal *= _sensitivity(phantom, scanner, rng)
     magnitude = _acquire(signal, scanner, float(means.max()), rng)
-    scaled = magnitude / max(float(np.percentile(magnitude[:, ::4, ::4], 99.9)), 1e-6)
-    scaled = np.minimum(scaled, 4.0) ** np.float32(scanner.gamma) * np.float32(scanner.peak)
-    return Volume(np.rint(scaled).astype(np.uint16), phantom.grid, modality="MR", sequence=sequence)
+    brightness = magnitude / np.float32(max(np.percentile(magnitude[:, ::4, ::4], 99.9), 1e-6))
+    voxels = np.minimum(brightness, 4) ** np.float32(scanner.gamma) * np.float32(scanner.peak)
+    return Volume(np.rint(voxels).astype(np.uint16), phantom.grid, modality="MR", sequence=sequence)
 
 
 def phantom_case(
-    seed: int, contrast: Contrast = "random", config: SpineConfig = SpineConfig()
+    seed: int, contrast: Contrast = "random", config: SpineConfig = DEFAULT_CONFIG
 ) -> tuple[Volume, LabelMap]:
     """A scan and its reference, both from one seed."""
     phantom = sample_spine(seed, config)
@@ -122,7 +122,7 @@ def _draw_contrast(contrast: Contrast, rng: np.random.Generator) -> tuple[str | 
 
 
 def _signal(phantom: SpinePhantom, means: np.ndarray, rng: np.random.Generator) -> Float[np.ndarray, "i j k"]:
-    """Tissue means with a factor of its own for each vertebra and disc, averaged over layers, with texture."""
+    """Tissue means, slightly different in each vertebra and disc, averaged over layers, with texture."""
     by_label = np.ones(256, dtype=np.float32)
     by_label[1:26] += rng.normal(0, 0.05, 25)
     by_label[201:226] += rng.normal(0, 0.12, 25)

@@ -13,7 +13,7 @@ from nomina.phantoms.morphometry import (
     TABLE,
     Morphometry,
 )
-from nomina.phantoms.shapes import blend_max, blend_min, ellipse
+from nomina.phantoms.shapes import blend_min, ellipse
 from nomina.phantoms.tissues import CANAL, INDEX
 from nomina.phantoms.vertebra import CORTEX_MM, body
 
@@ -35,13 +35,18 @@ def build_sacrum(slope_deg: float, scale: float, curvature: float) -> tuple[Sacr
     top, tilt = np.zeros(3), slope_deg
     for rank, (height, turn) in enumerate(zip(SACRAL_HEIGHTS_MM, SACRAL_TURNS_DEG, strict=True), start=1):
         tilt += turn * (curvature if rank > 1 else 0.0)
-        depths = SACRAL_DEPTHS_MM[rank - 1 : rank + 1]
-        widths = SACRAL_WIDTHS_MM[rank - 1 : rank + 1]
         frame = Frame.turned(top, tilt)
         frame = Frame(frame.at(0, 0, -height * scale / 2), frame.axes)
-        segments.append(
-            SacralSegment(frame, height * scale, *(s * scale for s in (*depths, *widths)), rank=rank)
+        segment = SacralSegment(
+            frame=frame,
+            height_mm=height * scale,
+            upper_depth_mm=SACRAL_DEPTHS_MM[rank - 1] * scale,
+            lower_depth_mm=SACRAL_DEPTHS_MM[rank] * scale,
+            upper_width_mm=SACRAL_WIDTHS_MM[rank - 1] * scale,
+            lower_width_mm=SACRAL_WIDTHS_MM[rank] * scale,
+            rank=rank,
         )
+        segments.append(segment)
         top = frame.at(0, 0, -height * scale / 2)
     return tuple(segments)
 

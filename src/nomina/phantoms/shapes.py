@@ -18,7 +18,8 @@ def ellipse(u: Field, v: Field, half_u: float | Field, half_v: float | Field) ->
     """Distance to the ellipse with these half axes."""
     p, q = u / half_u, v / half_v
     level = p * p + q * q
-    steepness = 2 * np.sqrt((p / half_u) ** 2 + (q / half_v) ** 2) + np.float32(1e-3)
+    slope_u, slope_v = p / half_u, q / half_v
+    steepness = 2 * np.sqrt(slope_u * slope_u + slope_v * slope_v) + np.float32(1e-3)
     return (level - 1) / steepness
 
 
@@ -29,7 +30,8 @@ def rounded_rectangle(
     p, q = np.abs(u / half_u), np.abs(v / half_v)
     p2, q2 = p * p, q * q
     level = p2 * p + q2 * q
-    steepness = 3 * np.sqrt((p2 / half_u) ** 2 + (q2 / half_v) ** 2) + np.float32(1e-3)
+    slope_u, slope_v = p2 / half_u, q2 / half_v
+    steepness = 3 * np.sqrt(slope_u * slope_u + slope_v * slope_v) + np.float32(1e-3)
     return (level - 1) / steepness, level
 
 
@@ -46,7 +48,8 @@ def capsule(x: Field, y: Field, z: Field, start: Point, end: Point, radius_mm: f
 def blend_max(a: Field, b: Field, radius_mm: float) -> Field:
     """Intersection of two solids whose common edge is rounded."""
     overlap = np.maximum(radius_mm - np.abs(a - b), 0)
-    return np.maximum(a, b) + overlap * overlap * np.float32(0.25 / radius_mm)
+    rounded: Field = np.maximum(a, b) + overlap * overlap * np.float32(0.25 / radius_mm)
+    return rounded
 
 
 def blend_min(a: Field, b: Field, radius_mm: float) -> Field:

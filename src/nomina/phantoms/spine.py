@@ -1,4 +1,4 @@
-"""`sample_spine`: a lumbar and lower thoracic spine with known levels, drawn at random from documented ranges."""
+"""`sample_spine`: a lumbar and lower thoracic spine with known levels, drawn from documented ranges."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,8 @@ from nomina.phantoms.canvas import Canvas, Warp
 from nomina.phantoms.column import Vertebra
 from nomina.phantoms.disc import paint_body_ligaments, paint_disc
 from nomina.phantoms.field_of_view import draw_grid, subslices
-from nomina.phantoms.plan import SpineConfig, SpinePlan, plan_spine
-from nomina.phantoms.sacrum import paint_sacrum
+from nomina.phantoms.plan import DEFAULT_CONFIG, SpineConfig, SpinePlan, plan_spine
+from nomina.phantoms.sacrum import as_vertebra, paint_sacrum
 from nomina.phantoms.surroundings import paint_surroundings
 from nomina.phantoms.vertebra import paint_vertebra
 
@@ -44,8 +44,8 @@ class SpinePhantom:
     grid: Grid
     """Sagittal slab; axes point nearest to right, anterior, superior."""
     label_map: LabelMap
-    """SPIDER scheme: 1 = lowest mobile vertebra, 100 canal, 201 = disc below vertebra 1; 100 + n where the image
-    border cuts the body of vertebra n, and ignored then."""
+    """SPIDER scheme: 1 = lowest mobile vertebra, 100 canal, 201 = disc below vertebra 1. Where the image's
+    upper or lower border cuts the body of vertebra n, the label is 100 + n and ignored."""
     levels: tuple[str, ...]
     """True anatomical names, lowest first: `levels[n - 1]` is the vertebra with label n (or 100 + n)."""
     parameters: dict[str, Any]
@@ -56,7 +56,7 @@ class SpinePhantom:
     """Labels of the same layers (before 100 + n), so that each vertebra can have a signal of its own."""
 
 
-def sample_spine(seed: int, config: SpineConfig = SpineConfig()) -> SpinePhantom:
+def sample_spine(seed: int, config: SpineConfig = DEFAULT_CONFIG) -> SpinePhantom:
     """A spine phantom; the same seed and config give the same voxels.
 
     Args:
@@ -97,7 +97,7 @@ def paint_spine(canvas: Canvas, plan: SpinePlan, rng: np.random.Generator) -> No
     for vertebra in plan.vertebrae:
         paint_nerve_roots(canvas, vertebra)
         paint_body_ligaments(canvas, vertebra)
-    for lower, upper in zip((plan.sacrum[0], *plan.vertebrae), plan.vertebrae, strict=False):
+    for lower, upper in zip((as_vertebra(plan.sacrum[0]), *plan.vertebrae), plan.vertebrae, strict=False):
         paint_disc(canvas, upper, lower)
     for vertebra in plan.vertebrae:
         paint_vertebra(canvas, vertebra)

@@ -11,7 +11,6 @@ from nomina.phantoms.noise import smooth_noise
 from nomina.phantoms.sacrum import as_vertebra
 from nomina.phantoms.tissues import INDEX
 
-
 SKIN_MM = 2.0
 """Thickness of the skin of the trunk [choice]."""
 

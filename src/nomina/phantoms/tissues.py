@@ -27,7 +27,7 @@ TISSUES = (
     "cauda equina",
     "nerve root",
 )
-"""Names; the position is the value in `SpinePhantom.tissues`. Sacrum and ribs are cortical bone and marrow too."""
+"""Names; the position is the value in `SpinePhantom.tissues`. Sacrum and ribs are bone and marrow too."""
 
 INDEX = {name: index for index, name in enumerate(TISSUES)}
 """Value of each tissue name."""
@@ -39,4 +39,4 @@ DISC = ("annulus", "nucleus", "dehydrated nucleus", "degenerated nucleus")
 """What lies inside a disc label."""
 
 CANAL = ("csf", "cord", "cauda equina")
-"""What lies inside the canal label: the dural sac, without the epidural fat around it (as SPIDER draws it)."""
+"""What lies inside the canal label: the dural sac without the epidural fat, as SPIDER draws it."""

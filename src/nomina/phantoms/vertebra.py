@@ -1,5 +1,7 @@
 """Paints one vertebra: body, pedicles, laminae, processes, ribs."""
 
+import math
+
 import numpy as np
 
 from nomina.phantoms.canvas import Box, Canvas, Mask
@@ -13,7 +15,7 @@ chemical shift and the ligaments widen it]."""
 
 
 def footprint(vertebra: Vertebra, x: Field, y: Field, z: Field) -> tuple[Field, Field]:
-    """Distance to the side wall of the body, and level (0 axis, 1 wall): waisted, flat or hollow at the back."""
+    """Distance to the side wall of the body, and level (0 axis, 1 wall): waisted, hollow at the back."""
     size = vertebra.size
     place = np.clip(z * (2 / size.height_mm), -1, 1)
     narrowing = (1 - vertebra.waist * (1 - place * place)).astype(np.float32)
@@ -29,15 +31,13 @@ def footprint(vertebra: Vertebra, x: Field, y: Field, z: Field) -> tuple[Field, 
 
 def upper_endplate(vertebra: Vertebra, x: Field, y: Field, level: Field) -> Field:
     """Local z of the upper endplate: tilted by half the wedge, concave inside its rim."""
-    slope = np.tan(np.radians(vertebra.wedge_deg / 2))
-    height = vertebra.size.height_mm / 2 + slope * y
+    height = vertebra.size.height_mm / 2 + vertebra.endplate_slope * y
     return height - _pit(vertebra.upper_concavity_mm, vertebra.upper_dents, x, y, level)
 
 
 def lower_endplate(vertebra: Vertebra, x: Field, y: Field, level: Field) -> Field:
     """Local z of the lower endplate."""
-    slope = np.tan(np.radians(vertebra.wedge_deg / 2))
-    height = -vertebra.size.height_mm / 2 - slope * y
+    height = -vertebra.size.height_mm / 2 - vertebra.endplate_slope * y
     return height + _pit(vertebra.lower_concavity_mm, vertebra.lower_dents, x, y, level)
 
 
@@ -82,7 +82,7 @@ def articular_processes(vertebra: Vertebra, aside: Field, y: Field, z: Field) ->
 
 
 def laminae(vertebra: Vertebra, aside: Field, y: Field, z: Field) -> Field:
-    """Distance to both laminae: a plate that falls backwards from the pars to the root of the spinous process."""
+    """Distance to both laminae: plates that fall from the pars to the root of the spinous process."""
     size, back = vertebra.size, vertebra.back_mm
     lateral, front = size.canal_width_mm / 2 + 2.0, back - 0.75 * size.canal_depth_mm
     root = back - size.canal_depth_mm - 2.4
@@ -100,7 +100,7 @@ def spinous_process(vertebra: Vertebra, x: Field, y: Field, z: Field) -> Field:
     root = vertebra.back_mm - size.canal_depth_mm - 0.5
     behind = root - y
     share = np.clip(behind / size.spinous_length_mm, 0, 1)
-    middle = -size.spinous_drop_mm - behind * np.tan(np.radians(size.spinous_slope_deg))
+    middle = -size.spinous_drop_mm - behind * math.tan(math.radians(size.spinous_slope_deg))
     blade = np.abs(x) - (2.6 + 2.2 * share * share)
     edge = np.abs(z - middle) - size.spinous_height_mm * (0.40 + 0.12 * share)
     ends = np.abs(behind - size.spinous_length_mm / 2) - size.spinous_length_mm / 2
@@ -137,7 +137,7 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     size = vertebra.size
     width = max(size.upper_width_mm, size.lower_width_mm) / 2 + 2
     depth = max(size.upper_depth_mm, size.lower_depth_mm) / 2 + 2
-    tall = size.height_mm / 2 + depth * abs(np.tan(np.radians(vertebra.wedge_deg / 2))) + 2
+    tall = size.height_mm / 2 + depth * abs(vertebra.endplate_slope) + 2
     box = canvas.box(vertebra.frame, (-width, -depth, -tall), (width, depth, tall))
     if box is None:
         return
@@ -165,7 +165,7 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     size, back = vertebra.size, vertebra.back_mm
     side = max(size.transverse_span_mm / 2, size.canal_width_mm / 2 + size.pedicle_width_mm) + 3
     behind = back - size.canal_depth_mm - size.spinous_length_mm - 4
-    drop = size.spinous_drop_mm + size.spinous_length_mm * np.tan(np.radians(size.spinous_slope_deg))
+    drop = size.spinous_drop_mm + size.spinous_length_mm * math.tan(math.radians(size.spinous_slope_deg))
     drop += size.spinous_height_mm / 2
     reach = size.height_mm / 2 + vertebra.disc_height_mm + 9
     box = canvas.box(vertebra.frame, (-side, behind, -max(reach, drop + 4)), (side, back + 6, reach))

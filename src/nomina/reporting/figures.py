@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Num
+from jaxtyping import Bool, Float, Integer, Num
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from scipy import ndimage
 
 from nomina.anatomy.structures import structure, vocabulary
 from nomina.errors import GridMismatchError
@@ -157,7 +158,7 @@ def _with_surroundings(labels: Integer[np.ndarray, "j k"], spacing_mm: float) ->
 
 
 def _richest_slice(labels: Integer[np.ndarray, "i j k"], axis: int) -> int:
-    """The slice with most structures, of equals the one with most labelled voxels; without any, the middle."""
+    """The slice with most structures, of equals the one with most labelled voxels; else the middle."""
     slices = np.moveaxis(labels, axis, 0)
     if not slices.any():
         return len(slices) // 2
@@ -192,13 +193,21 @@ def _draw(axes: Any, plane: _Plane, label_map: LabelMap, window: tuple[float, fl
         if min(mask.shape) > 1:
             axes.contour(x, y, mask, levels=[0.5], colors=[colour], linewidths=0.9)
     axes.imshow(fill, extent=plane.extent, origin="lower", interpolation="nearest")
+    _letter_borders(axes, plane)
+
+
+def _letter_borders(axes: Any, plane: _Plane) -> None:
     height, width = plane.size_mm
-    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
-    places += ((0.5, 0.985, "center", "top"), (0.5, 0.015, "center", "bottom"))
-    for letter, (px, py, horizontal, vertical) in zip(plane.letters, places, strict=True):
+    places = [
+        (0.02, 0.5, "left", "center"),
+        (0.98, 0.5, "right", "center"),
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+    ]
+    for letter, (x, y, horizontal, vertical) in zip(plane.letters, places, strict=True):
         axes.text(
-            px * width,
-            py * height,
+            x * width,
+            y * height,
             letter,
             color="white",
             fontsize=10,
@@ -212,26 +221,40 @@ def _draw(axes: Any, plane: _Plane, label_map: LabelMap, window: tuple[float, fl
 def _name_structures(axes: Any, plane: _Plane, label_map: LabelMap, margin: float) -> None:
     """Names in the margins, each joined to its structure: those of the column in front, others behind."""
     height, width = plane.size_mm
+    marks = [_mark(plane, value, label_map) for value in _values(plane.labels) if value in label_map.names]
+    for is_front, x, align in ((True, -0.1 * margin, "right"), (False, width + 0.1 * margin, "left")):
+        side = sorted((mark for mark in marks if mark.is_front == is_front), key=lambda mark: mark.y)
+        places = _spread([mark.y for mark in side], height / 42, height)
+        for mark, y in zip(side, places, strict=True):
+            axes.plot([mark.x, x], [mark.y, y], color=mark.colour, linewidth=0.6, alpha=0.8)
+            axes.text(x, y, short_name(mark.name), color=mark.colour, fontsize=9, ha=align, va="center")
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Where the name of a structure points to, in mm of the plane."""
+
+    name: str
+    colour: tuple[float, float, float]
+    is_front: bool
+    x: float
+    y: float
+
+
+def _mark(plane: _Plane, value: int, label_map: LabelMap) -> _Mark:
+    name = label_map.names[value]
+    is_front = name in vocabulary() and structure(name).kind in ("vertebra", "disc", "sacrum", "coccyx")
+    rows, columns = np.nonzero(_largest_part(plane.labels == value))
+    middle = rows[np.abs(rows - rows.mean()).argmin()]
+    edge = columns[rows == middle].min() if is_front else columns[rows == middle].max()
     x, y = plane.centres_mm()
-    front, back = [], []
-    for value in _values(plane.labels):
-        if value not in label_map.names:
-            continue
-        rows, columns = np.nonzero(plane.labels == value)
-        name = label_map.names[value]
-        is_column = name in vocabulary() and structure(name).kind in ("vertebra", "disc", "sacrum", "coccyx")
-        side, edge = (front, np.min) if is_column else (back, np.max)
-        level = float(y[rows].mean())
-        nearby = np.abs(y[rows] - level) <= max(height / 100, np.abs(y[rows] - level).min())
-        side.append((level, float(edge(x[columns[nearby]])), name, _colour(label_map, value)))
-    step = height / 42
-    for side, at, align in ((front, -margin * 0.1, "right"), (back, width + margin * 0.1, "left")):
-        side.sort()
-        for (level, edge_x, name, colour), place in zip(
-            side, _spread([entry[0] for entry in side], step, height), strict=True
-        ):
-            axes.plot([edge_x, at], [level, place], color=colour, linewidth=0.6, alpha=0.8)
-            axes.text(at, place, short_name(name), color=colour, fontsize=9, ha=align, va="center")
+    return _Mark(name, _colour(label_map, value), is_front, float(x[edge]), float(y[middle]))
+
+
+def _largest_part(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
+    """The largest connected part: of a vertebra its body, not its spinous process."""
+    parts, _ = ndimage.label(mask)
+    return parts == np.bincount(parts[mask]).argmax()
 
 
 def _spread(places: list[float], step: float, height: float) -> list[float]:
@@ -259,6 +282,6 @@ def _values(labels: Integer[np.ndarray, "rows columns"]) -> list[int]:
 
 def _colour(label_map: LabelMap, value: int) -> tuple[float, float, float]:
     """Red, green, blue from 0 to 1."""
-    name = label_map.names.get(value)
+    name = label_map.names.get(value, "")
     red, green, blue = vocabulary()[name].colour if name in vocabulary() else UNNAMED_COLOUR
     return red / 255, green / 255, blue / 255

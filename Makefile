@@ -1,0 +1,48 @@
+# make demo              the main job on a phantom with known truth
+# make demo SCAN=path    ... on any scan
+# make test              the tests; make test-all adds the slow ones; make check adds format, lint, types, layers
+# CPU=1                  take the CPU build of torch (a tenth of the size) from its public index
+# PYTHON=python3.12      build the environment with another Python (3.11 or later)
+
+PYTHON ?= python3
+SCAN ?=
+CPU ?=
+JOBS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH_INDEX := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
+
+.PHONY: demo test test-all check environment clean
+
+demo: $(READY)
+	$(BIN)/nomina demo $(if $(SCAN),"$(SCAN)")
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-all: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+environment: $(READY)
+
+# The stamp is written last, so an installation that was cut short is done again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "nomina needs Python 3.11 or later; give one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "python3 has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install $(TORCH_INDEX) -c constraints.txt -e ".[train,dev]"
+	@touch $(READY)
+
+clean:
+	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

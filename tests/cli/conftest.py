@@ -1,0 +1,84 @@
+"""The whole command line in-process, and a segmenter that reads label values off a scan's intensities."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from nomina.anatomy.resolve import resolve_all
+from nomina.anatomy.structures import structure
+from nomina.cli import main as frame
+from nomina.imaging.segmentation import Segmentation, Verdict
+from nomina.imaging.volume import LabelMap, Volume
+
+KNOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal", "T12 vertebra")
+Run = Callable[..., tuple[int, str, str]]
+
+
+class FakeSegmenter:
+    """Knows five structures; the scan's intensities are their label values. L5 is cut, T12 never there."""
+
+    loaded: ClassVar[list[str]] = []
+
+    @classmethod
+    def load(cls, model: str | Path, *, device: str = "auto") -> "FakeSegmenter":
+        cls.loaded.append(str(model))
+        return cls()
+
+    def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
+        return KNOWN if prompts is None else tuple(s.name for s in resolve_all(prompts, within=KNOWN))
+
+    def __call__(
+        self,
+        volume: Volume,
+        prompts: Sequence[str] | None,
+        *,
+        mode: str = "predicted",
+        progress: Callable[[float], None] | None = None,
+    ) -> Segmentation:
+        if volume.array.max() == 255:
+            raise ZeroDivisionError
+        asked = self.resolve(prompts)
+        names = {structure(name).label: name for name in asked}
+        array = np.where(np.isin(volume.array, list(names)), volume.array, 0).astype(np.uint8)
+        if progress:
+            progress(1.0)
+        verdicts = [
+            Verdict(
+                name,
+                "present" if (array == label).any() else "outside",
+                0.9,
+                "by its intensity",
+                float((array == label).sum()) * volume.grid.voxel_volume_ml,
+                is_partial=name == "L5 vertebra",
+            )
+            for label, name in names.items()
+        ]
+        provenance = {"model": "fake", "digest": "0" * 64, "encoder": {"encoder": "none"}, "mode": mode}
+        label_map = LabelMap(array, volume.grid, names=names, scheme="nomina")
+        return Segmentation(label_map, tuple(verdicts), tuple(prompts or ()), provenance)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeSegmenter]:
+    """Stands in for the real segmenter; `loaded` lists what was loaded."""
+    monkeypatch.setattr("nomina.inference.segmenter.Segmenter", FakeSegmenter)
+    monkeypatch.setattr(FakeSegmenter, "loaded", [])
+    return FakeSegmenter
+
+
+@pytest.fixture
+def run_nomina(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`nomina` with arguments → exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nomina", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            frame.main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call

@@ -1,0 +1,285 @@
+"""`nomina segment` with a segmenter that reads label values off the scan's intensities."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nomina.anatomy.schemes import read_label_map
+from nomina.anatomy.structures import structure
+from nomina.imaging.grid import Grid
+from nomina.imaging.read import read_volume
+from nomina.imaging.volume import Volume
+from nomina.imaging.write import write
+
+AFFINE = np.array([[0.0, 0, 3, -10], [-0.5, 0, 0, 20], [0, 0.75, 0, 5], [0, 0, 0, 1]])
+SHOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    return write_scan(tmp_path / "scan.nii.gz")
+
+
+def write_scan(path: Path, extra: int = 0) -> Path:
+    array = np.zeros((4, 5, 6), dtype=np.uint8)
+    for index, name in enumerate(SHOWN):
+        array[index, :, : index + 2] = structure(name).label
+    array[0, 0, 5] = extra
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(Volume(array, Grid(array.shape, AFFINE)), path)
+    return path
+
+
+@pytest.fixture
+def run(run_nomina: Run) -> Run:
+    return partial(run_nomina, "segment")
+
+
+def test_a_scan_and_words_give_a_label_map_in_the_scans_geometry(run: Run, scan: Path) -> None:
+    code, out, _ = run(scan, "-p", "L4-5 disk", "-p", "spinal canal", "-o", "out.mha")
+    label_map = read_label_map("out.mha")
+    volume = read_volume(scan)
+    assert code == 0
+    assert label_map.grid.matches(volume.grid)
+    for name in ("L4-L5 disc", "spinal canal"):
+        assert np.array_equal(label_map.mask(name), volume.array == structure(name).label)
+    assert set(label_map.names.values()) == {"L4-L5 disc", "spinal canal"}
+    assert out.splitlines()[2].split()[:5] == ["L4-L5", "disc", "present", "0.90", "0.0"]
+
+
+def test_a_line_per_structure_says_verdict_score_volume_and_why(run: Run, scan: Path) -> None:
+    _, out, err = run(scan, "--all")
+    header, titles, *lines = out.splitlines()
+    assert header == "# scan.nii.gz"
+    assert titles.split() == ["structure", "verdict", "score", "volume_ml", "remark"]
+    assert len(lines) == len(SHOWN) + 1
+    assert lines[0].endswith("cut by the border of the scan")
+    assert lines[-1].split("  ")[:2] == ["T12 vertebra", "outside"]
+    assert lines[-1].endswith("by its intensity")
+    assert "wrote scan_seg.nii.gz and scan_seg.json" in err
+
+
+def test_json_is_what_the_file_beside_the_label_map_says(run: Run, scan: Path) -> None:
+    _, out, _ = run(scan, "-p", "L4 vertebra", "--json", "-o", "results")
+    assert json.loads(out) == json.loads(Path("results/scan_seg.json").read_text())
+
+
+def test_without_words_nothing_happens(run: Run, scan: Path, fake: Any) -> None:
+    code, out, err = run(scan)
+    assert (code, out) == (1, "")
+    assert "--all" in err
+    assert fake.loaded == []
+
+
+def test_words_and_all_together_are_wrong_usage(run: Run, scan: Path) -> None:
+    assert run(scan, "--all", "-p", "L4")[0] == 2
+
+
+@pytest.mark.parametrize("words", ["banana", " "])
+def test_unknown_words_fail_before_the_model_is_loaded(run: Run, scan: Path, fake: Any, words: str) -> None:
+    code, _, err = run(scan, "-p", "L4", "-p", words)
+    assert code == 1
+    assert "not understood" in err
+    assert fake.loaded == []
+    assert sorted(os.listdir()) == ["scan.nii.gz"]
+
+
+def test_words_that_the_model_does_not_know_fail_before_a_scan_is_read(run: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no image")
+    code, _, err = run(bad, "-p", "C3 vertebra")
+    assert code == 1
+    assert "C3 vertebra" in err
+    assert "bad.nii.gz" not in err
+
+
+def test_one_bad_scan_does_not_stop_the_others_and_is_named(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "in/a.nii.gz")
+    (tmp_path / "in/b.nii.gz").write_bytes(b"no image")
+    write_scan(tmp_path / "in/c.mha")
+    code, out, err = run("in", "--all", "-o", "out")
+    assert code == 1
+    written = ["a_seg.json", "a_seg.nii.gz", "c_seg.json", "c_seg.nii.gz"]
+    assert sorted(os.listdir("out")) == written
+    assert "2 of 3 scans segmented" in err
+    assert [line for line in err.splitlines() if line.startswith("failed:")] == [err.splitlines()[-1]]
+    assert "b.nii.gz" in err.splitlines()[-1]
+    assert out.count("# ") == 2
+
+
+def test_a_defect_in_one_scan_does_not_cost_the_others(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "in/a.nii.gz", extra=255)
+    write_scan(tmp_path / "in/b.nii.gz")
+    code, _, err = run("in", "--all", "-o", "out")
+    assert code == 1
+    assert sorted(os.listdir("out")) == ["b_seg.json", "b_seg.nii.gz"]
+    assert "unforeseen" in err
+
+
+def test_a_single_bad_scan_is_one_message_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.mha").write_bytes(b"no image")
+    code, out, err = run("bad.mha", "--all", "-o", "out")
+    assert (code, out) == (1, "")
+    assert err.startswith("nomina: bad.mha")
+    assert sorted(os.listdir()) == ["bad.mha"]
+
+
+def test_a_missing_scan_is_reported_before_the_model_is_loaded(run: Run, fake: Any) -> None:
+    code, _, err = run("nowhere.nii.gz", "--all")
+    assert code == 1
+    assert "nowhere.nii.gz" in err
+    assert fake.loaded == []
+
+
+def test_existing_results_are_skipped_on_request(run: Run, tmp_path: Path, fake: Any) -> None:
+    write_scan(tmp_path / "in/a.nii.gz")
+    run("in", "--all", "-o", "out")
+    before = Path("out/a_seg.nii.gz").stat().st_mtime_ns
+    write_scan(tmp_path / "in/b.nii.gz")
+    _, out, err = run("in", "--all", "-o", "out", "--skip-existing")
+    assert "skipped 1 of 2" in err
+    assert "# a.nii.gz" not in out
+    assert Path("out/a_seg.nii.gz").stat().st_mtime_ns == before
+    assert Path("out/b_seg.nii.gz").exists()
+    fake.loaded.clear()
+    assert run("in", "--all", "-o", "out", "--skip_existing")[0] == 0
+    assert fake.loaded == []
+
+
+def test_a_result_without_its_json_is_made_again(run: Run, scan: Path) -> None:
+    run(scan, "--all")
+    Path("scan_seg.json").unlink()
+    run(scan, "--all", "--skip-existing")
+    assert Path("scan_seg.json").exists()
+
+
+def test_results_in_the_folder_of_the_scans_are_not_taken_for_scans(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "in/a.nii.gz")
+    run("in", "--all", "-o", "in")
+    run("in", "--all", "-o", "in")
+    assert sorted(os.listdir("in")) == ["a.nii.gz", "a_seg.json", "a_seg.nii.gz"]
+
+
+def test_scans_of_one_name_take_their_folders_name(run: Run, tmp_path: Path) -> None:
+    paths = [write_scan(tmp_path / patient / "t2.nii.gz") for patient in ("anna", "bert")]
+    assert run(*paths, "--all", "-o", "out")[0] == 0
+    assert sorted(p.name for p in Path("out").glob("*.nii.gz")) == [
+        "anna_t2_seg.nii.gz",
+        "bert_t2_seg.nii.gz",
+    ]
+
+
+def test_scans_that_would_share_an_output_are_refused(run: Run, tmp_path: Path, fake: Any) -> None:
+    write_scan(tmp_path / "in/a.nii.gz")
+    write_scan(tmp_path / "in/a.mha")
+    code, _, err = run("in", "--all", "-o", "out")
+    assert code == 1
+    assert "same file" in err
+    assert fake.loaded == []
+    assert not Path("out").exists()
+
+
+def test_a_scan_given_twice_is_segmented_once(run: Run, scan: Path) -> None:
+    code, out, _ = run(scan, "./scan.nii.gz", "--all")
+    assert code == 0
+    assert out.count("# scan.nii.gz") == 1
+
+
+@pytest.mark.parametrize("output", ["scan.nii.gz", "./scan.nii.gz"])
+def test_an_input_is_never_overwritten(run: Run, scan: Path, output: str) -> None:
+    before = scan.read_bytes()
+    code, _, err = run(scan, "--all", "-o", output)
+    assert code == 1
+    assert "is an input" in err
+    assert scan.read_bytes() == before
+
+
+def test_an_input_among_several_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    other = write_scan(tmp_path / "a_seg.nii.gz")
+    before = other.read_bytes()
+    assert run("a.nii.gz", "a_seg.nii.gz", "--all")[0] == 1
+    assert other.read_bytes() == before
+
+
+def test_a_json_file_of_another_program_is_never_replaced(run: Run, scan: Path) -> None:
+    Path("result.json").write_text('{"EchoTime": 0.1}')
+    code, _, err = run(scan, "--all", "-o", "result.nii.gz")
+    assert code == 1
+    assert "not written by nomina" in err
+    assert Path("result.json").read_text() == '{"EchoTime": 0.1}'
+    assert not Path("result.nii.gz").exists()
+
+
+@pytest.mark.parametrize("output", ["taken/out.nii.gz", "taken/deep/folder", "out.dcm"])
+def test_an_output_that_cannot_be_is_refused_before_the_model_is_loaded(
+    run: Run, scan: Path, fake: Any, output: str
+) -> None:
+    Path("taken").write_text("a file, not a folder")
+    code, out, err = run(scan, "--all", "-o", output)
+    assert (code, out) == (1, "")
+    assert err.startswith("nomina: ")
+    assert fake.loaded == []
+
+
+def test_several_scans_do_not_fit_one_file(run: Run, tmp_path: Path) -> None:
+    for name in "ab":
+        write_scan(tmp_path / f"{name}.nii.gz")
+    code, _, err = run("a.nii.gz", "b.nii.gz", "--all", "-o", "out.nii.gz")
+    assert code == 1
+    assert "give a folder" in err
+
+
+def test_the_format_is_that_of_the_file_or_the_option(run: Run, scan: Path) -> None:
+    assert run(scan, "--all", "--format", "nrrd")[0] == 0
+    assert read_label_map("scan_seg.nrrd").present() == ("L4 vertebra", "L5 vertebra", *SHOWN[3:1:-1])
+    assert run(scan, "--all", "--format", "nrrd", "-o", "x.mha")[0] == 2
+
+
+def test_spider_numbers_say_which_vertebra_is_cut(run: Run, scan: Path) -> None:
+    code, _, err = run(scan, "--all", "--scheme", "spider")
+    label_map = read_label_map("scan_seg.nii.gz")
+    volume = read_volume(scan)
+    assert code == 0
+    assert label_map.scheme == "spider"
+    expected = {"L5 vertebra": 101, "L4 vertebra": 2, "L4-L5 disc": 202, "spinal canal": 100}
+    for name, value in expected.items():
+        assert np.array_equal(label_map.array == value, volume.array == structure(name).label), name
+    assert json.loads(Path("scan_seg.json").read_text())["partial"] == [{"label": 101, "name": "L5 vertebra"}]
+
+
+def test_what_a_scheme_cannot_say_is_said(run: Run, scan: Path) -> None:
+    _, _, err = run(scan, "--all", "--scheme", "mrspineseg")
+    assert "note: spinal canal" in err
+    notes = json.loads(Path("scan_seg.json").read_text())["notes"]
+    assert any("spinal canal" in note for note in notes)
+
+
+def test_a_picture_is_drawn_on_request(run: Run, scan: Path) -> None:
+    run(scan, "--all", "--picture")
+    assert Path("scan_seg.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_offline_is_passed_on_to_the_hub_client(run: Run, scan: Path) -> None:
+    run(scan, "--all", "--offline")
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_no_path_of_the_machine_enters_the_results(run: Run, scan: Path) -> None:
+    run(scan, "--all")
+    text = Path("scan_seg.json").read_text()
+    assert json.loads(text)["source"] == "scan.nii.gz"
+    assert str(scan.parent) not in text

@@ -1,0 +1,83 @@
+"""Level names become consistent over the slices of a scan, and nothing but names changes."""
+
+import numpy as np
+import pytest
+
+from nomina.inference.levels import consistent_levels
+
+STRUCTURES = (
+    *(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1")),
+    "spinal canal",
+    *(f"{disc} disc" for disc in ("L5-S1", "L4-L5", "L3-L4", "L2-L3", "L1-L2")),
+)
+CANAL = STRUCTURES.index("spinal canal") + 1
+
+
+def spine(num_slices: int = 6, num_levels: int = 4, lowest: int = 1) -> np.ndarray:
+    """Stacked discs and bodies, a spinous process behind each body, and a canal; rank `lowest` at the bottom."""
+    classes = np.zeros((num_slices, 20, 12 * num_levels + 4), dtype=np.uint8)
+    for level in range(num_levels):
+        rank, k = lowest + level, 2 + 12 * level
+        classes[:, 10:18, k : k + 2] = STRUCTURES.index(STRUCTURES[5 + rank]) + 1
+        classes[:, 10:18, k + 3 : k + 11] = rank
+        classes[:, 1:4, k + 1 : k + 8] = rank
+    classes[:, 5:9] = CANAL
+    return classes
+
+
+def shifted(plane: np.ndarray, by: int) -> np.ndarray:
+    """The same slice with every level named `by` levels higher."""
+    table = np.arange(len(STRUCTURES) + 1)
+    for rank in range(1, 6):
+        table[rank] = rank + by if 1 <= rank + by <= 5 else 0
+        table[CANAL + rank] = CANAL + rank + by if 1 <= rank + by <= 5 else 0
+    return table[plane]
+
+
+def test_a_consistent_scan_is_not_touched() -> None:
+    classes = spine()
+    naming = consistent_levels(classes, STRUCTURES)
+    np.testing.assert_array_equal(naming.classes, classes)
+    assert naming.agreement == 1.0
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_slices_named_one_level_off_follow_the_majority(by: int) -> None:
+    truth = spine(lowest=2, num_levels=3)
+    said = truth.copy()
+    for index in (0, 4):
+        said[index] = shifted(truth[index], by)
+    naming = consistent_levels(said, STRUCTURES)
+    np.testing.assert_array_equal(naming.classes, truth)
+    assert naming.agreement == pytest.approx(4 / 6, abs=0.01)
+
+
+def test_a_repeated_name_is_resolved_by_the_order_from_the_bottom() -> None:
+    truth = spine()
+    said = truth.copy()
+    # The whole scan calls the two upper levels by the name of the one below.
+    for rank in (4, 3):
+        said[:, :, 2 + 12 * (rank - 1) :][truth[:, :, 2 + 12 * (rank - 1) :] == rank] = rank - 1
+        said[truth == CANAL + rank] = CANAL + rank - 1
+    naming = consistent_levels(said, STRUCTURES)
+    np.testing.assert_array_equal(naming.classes == CANAL + 1, truth == CANAL + 1)
+    discs = naming.classes[0, 12, [2, 14, 26, 38]]
+    assert np.diff(discs.astype(int)).tolist() == [1, 1, 1]
+
+
+def test_borders_never_move() -> None:
+    rng = np.random.default_rng(0)
+    truth = spine()
+    said = np.stack([shifted(plane, int(rng.integers(-1, 2))) for plane in truth])
+    known = said > 0
+    naming = consistent_levels(said, STRUCTURES)
+    kind = np.array([0, *[1] * 5, 2, *[3] * 5])
+    kept = naming.classes > 0
+    np.testing.assert_array_equal(kind[naming.classes][kept & known], kind[said][kept & known])
+    assert not (kept & ~known).any()
+
+
+def test_a_scan_without_discs_is_left_alone() -> None:
+    classes = spine()
+    classes[classes > CANAL] = 0
+    assert consistent_levels(classes, STRUCTURES).classes is classes

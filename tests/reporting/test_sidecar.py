@@ -1,0 +1,128 @@
+"""The JSON file beside a label map: read back, it says what was written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.errors import SchemeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.segmentation import Segmentation, Verdict
+from nomina.imaging.volume import LabelMap
+from nomina.imaging.write import write
+from nomina.reporting.sidecar import DISCLAIMER, in_scheme, is_sidecar, sidecar, write_sidecar
+
+
+@pytest.fixture
+def segmentation() -> Segmentation:
+    array = np.array([[[23, 24, 123, 0]], [[24, 24, 123, 220]]], dtype=np.uint8)
+    affine = np.diag([-0.5, 2.0, 0.7, 1.0])
+    names = {23: "L4 vertebra", 24: "L5 vertebra", 123: "L4-L5 disc", 220: "spinal canal", 19: "T12 vertebra"}
+    verdicts = (
+        Verdict("L4-L5 disc", "present", 0.97, "clear", 1.4),
+        Verdict("L4 vertebra", "present", 0.9, "cut", 0.7, is_partial=True),
+        Verdict("L5 vertebra", "uncertain", 0.6, "blurred", 2.1),
+        Verdict("T12 vertebra", "outside", 0.8, "above the scan"),
+        Verdict("spinal canal", "present", 1.0, "clear", 0.7),
+    )
+    prompts = ("L4-5 disk", "L4 to L5", "twelfth thoracic vertebra", "canal")
+    encoder = {"encoder": "minilm", "width": 384}
+    provenance = {"model": "spine-mr", "digest": "ab" * 32, "encoder": encoder, "mode": "predicted"}
+    provenance |= {"versions": {"nomina": "0.1.0"}, "notes": ["The header has no qform."]}
+    grid = Grid(array.shape, affine)
+    return Segmentation(LabelMap(array, grid, names=names, scheme="nomina"), verdicts, prompts, provenance)
+
+
+def test_a_label_map_is_read_back_by_its_json_alone(segmentation: Segmentation, tmp_path: Path) -> None:
+    path = tmp_path / "case_seg.nii.gz"
+    write(segmentation.label_map, path)
+    assert write_sidecar(segmentation, path) == tmp_path / "case_seg.json"
+    label_map = read_label_map(path)
+    assert label_map.names == segmentation.label_map.names
+    assert label_map.scheme == "nomina"
+    assert np.array_equal(label_map.array, segmentation.label_map.array)
+
+
+def test_verdicts_are_read_back_unchanged(segmentation: Segmentation, tmp_path: Path) -> None:
+    data = json.loads(write_sidecar(segmentation, tmp_path / "x.mha").read_text(encoding="utf-8"))
+    assert tuple(Verdict(**entry) for entry in data["verdicts"]) == segmentation.verdicts
+
+
+def test_every_prompt_points_to_its_structures(segmentation: Segmentation) -> None:
+    assert sidecar(segmentation)["prompts"] == [
+        {"words": "L4-5 disk", "structures": ["L4-L5 disc"]},
+        {"words": "L4 to L5", "structures": ["L4 vertebra", "L5 vertebra"]},
+        {"words": "twelfth thoracic vertebra", "structures": ["T12 vertebra"]},
+        {"words": "canal", "structures": ["spinal canal"]},
+    ]
+
+
+def test_structures_carry_value_code_and_colour(segmentation: Segmentation) -> None:
+    disc = sidecar(segmentation)["structures"][0]
+    assert disc["label"] == 123
+    assert disc["snomed"] == {"code": "84020006", "meaning": "L4/L5 disc"}
+    assert len(disc["colour"]) == 3
+
+
+def test_grid_model_and_notes_are_recorded(segmentation: Segmentation) -> None:
+    data = sidecar(segmentation, source="lumbar.mha")
+    assert data["source"] == "lumbar.mha"
+    assert data["grid"] == {"shape": [2, 1, 4], "spacing_mm": [0.5, 2.0, 0.7], "orientation": "LAS"}
+    assert data["model"]["digest"] == "ab" * 32
+    assert data["model"]["mode"] == "predicted"
+    assert data["versions"] == {"nomina": "0.1.0"}
+    assert data["notes"] == ["The header has no qform."]
+    assert data["disclaimer"] == DISCLAIMER
+
+
+def test_spider_numbers_mark_cut_vertebrae(segmentation: Segmentation) -> None:
+    converted = in_scheme(segmentation, load_scheme("spider"))
+    assert converted.label_map.array.tolist() == [[[102, 1, 202, 0]], [[1, 1, 202, 100]]]
+    data = sidecar(converted)
+    assert data["partial"] == [{"label": 102, "name": "L4 vertebra"}]
+    assert {entry["label"]: entry["name"] for entry in data["structures"]} == {
+        202: "L4-L5 disc",
+        2: "L4 vertebra",
+        1: "L5 vertebra",
+        6: "T12 vertebra",
+        100: "spinal canal",
+    }
+
+
+def test_spider_numbers_are_read_back(segmentation: Segmentation, tmp_path: Path) -> None:
+    converted = in_scheme(segmentation, load_scheme("spider"))
+    write(converted.label_map, tmp_path / "x.nrrd")
+    write_sidecar(converted, tmp_path / "x.nrrd")
+    label_map = read_label_map(tmp_path / "x.nrrd")
+    assert label_map.present() == ("L5 vertebra", "spinal canal", "L4-L5 disc")
+    assert 102 in label_map.ignored
+
+
+def test_what_a_scheme_lacks_is_left_out_and_noted(segmentation: Segmentation) -> None:
+    converted = in_scheme(segmentation, load_scheme("mrspineseg"))
+    assert not (converted.label_map.array[segmentation.label_map.array == 220]).any()
+    data = sidecar(converted)
+    assert "spinal canal" not in {entry["name"] for entry in data["structures"]}
+    assert data["notes"][0] == "The header has no qform."
+    assert any("spinal canal" in note for note in data["notes"][1:])
+
+
+def test_a_scheme_that_would_misnumber_is_refused(segmentation: Segmentation) -> None:
+    array = np.full((1, 1, 2), 25, dtype=np.uint8)
+    label_map = LabelMap(array, Grid(array.shape, np.eye(4)), names={25: "L6 vertebra"}, scheme="nomina")
+    with pytest.raises(SchemeError, match="L6"):
+        in_scheme(replace(segmentation, label_map=label_map), load_scheme("spider"))
+
+
+@pytest.mark.parametrize("text", ['{"EchoTime": 0.1}', "[]", "not json", '{"format": 3}'])
+def test_other_json_files_are_told_apart(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    assert not is_sidecar(tmp_path / "x.json")
+    assert not is_sidecar(tmp_path / "missing.json")
+
+
+def test_its_own_files_are_recognised(segmentation: Segmentation, tmp_path: Path) -> None:
+    assert is_sidecar(write_sidecar(segmentation, tmp_path / "x.mha"))
