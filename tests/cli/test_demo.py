@@ -20,7 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def write_toy(path: Path) -> LabelMap:
-    """A scan of label values, and a truth with a larger L4, no disc and a canal that is only partly visible."""
+    """A scan of label values, and a truth with a larger L4 and no disc."""
     array = np.zeros((3, 4, 6), dtype=np.uint8)
     array[0] = structure("L4 vertebra").label
     array[1, :2] = structure("L4-L5 disc").label

@@ -148,6 +148,15 @@ def test_a_missing_prediction_is_an_error_unless_allowed(folders: tuple[Path, Pa
     assert "without a prediction, in no mean: 2_t2" in result.stdout
 
 
+def test_predictions_may_be_named_as_segment_names_them(folders: tuple[Path, Path]) -> None:
+    expected = run(*folders).stdout
+    for case in CASES:
+        (folders[0] / f"{case}.nrrd").rename(folders[0] / f"{case}_seg.nrrd")
+    assert run(*folders).stdout == expected
+    write_spider(spine(), folders[0] / "1_t2.nrrd")
+    assert "case 1_t2 has two predictions" in str(run(*folders).exception)
+
+
 @pytest.mark.parametrize("what", ["mixed", "absent", "empty", "twins", "strangers"])
 def test_folders_that_cannot_be_paired_are_refused_with_the_reason(
     folders: tuple[Path, Path], what: str
@@ -164,7 +173,7 @@ def test_folders_that_cannot_be_paired_are_refused_with_the_reason(
         words = "both 1_t2.mha and 1_t2.nrrd"
     else:
         for case in CASES:
-            (predictions / f"{case}.nrrd").rename(predictions / f"{case}_seg.nrrd")
+            (predictions / f"{case}.nrrd").rename(predictions / f"mask_{case}.nrrd")
         words = "name each prediction like its reference"
     result = run(predictions, references)
     assert isinstance(result.exception, CaseError)

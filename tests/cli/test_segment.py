@@ -250,7 +250,7 @@ def test_the_format_is_that_of_the_file_or_the_option(run: Run, scan: Path) -> N
 
 
 def test_spider_numbers_say_which_vertebra_is_cut(run: Run, scan: Path) -> None:
-    code, _, err = run(scan, "--all", "--scheme", "spider")
+    code, _, _ = run(scan, "--all", "--scheme", "spider")
     label_map = read_label_map("scan_seg.nii.gz")
     volume = read_volume(scan)
     assert code == 0

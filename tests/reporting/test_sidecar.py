@@ -18,9 +18,9 @@ from nomina.reporting.sidecar import DISCLAIMER, in_scheme, is_sidecar, sidecar,
 
 @pytest.fixture
 def segmentation() -> Segmentation:
-    array = np.array([[[23, 24, 123, 0]], [[24, 24, 123, 220]]], dtype=np.uint8)
+    array = np.array([[[23, 24, 123], [0, 0, 0]], [[24, 24, 123], [61, 0, 0]]], dtype=np.uint8)
     affine = np.diag([-0.5, 2.0, 0.7, 1.0])
-    names = {23: "L4 vertebra", 24: "L5 vertebra", 123: "L4-L5 disc", 220: "spinal canal", 19: "T12 vertebra"}
+    names = {23: "L4 vertebra", 24: "L5 vertebra", 123: "L4-L5 disc", 61: "spinal canal", 19: "T12 vertebra"}
     verdicts = (
         Verdict("L4-L5 disc", "present", 0.97, "clear", 1.4),
         Verdict("L4 vertebra", "present", 0.9, "cut", 0.7, is_partial=True),
@@ -70,7 +70,7 @@ def test_structures_carry_value_code_and_colour(segmentation: Segmentation) -> N
 def test_grid_model_and_notes_are_recorded(segmentation: Segmentation) -> None:
     data = sidecar(segmentation, source="lumbar.mha")
     assert data["source"] == "lumbar.mha"
-    assert data["grid"] == {"shape": [2, 1, 4], "spacing_mm": [0.5, 2.0, 0.7], "orientation": "LAS"}
+    assert data["grid"] == {"shape": [2, 2, 3], "spacing_mm": [0.5, 2.0, 0.7], "orientation": "LAS"}
     assert data["model"]["digest"] == "ab" * 32
     assert data["model"]["mode"] == "predicted"
     assert data["versions"] == {"nomina": "0.1.0"}
@@ -80,7 +80,7 @@ def test_grid_model_and_notes_are_recorded(segmentation: Segmentation) -> None:
 
 def test_spider_numbers_mark_cut_vertebrae(segmentation: Segmentation) -> None:
     converted = in_scheme(segmentation, load_scheme("spider"))
-    assert converted.label_map.array.tolist() == [[[102, 1, 202, 0]], [[1, 1, 202, 100]]]
+    assert converted.label_map.array.tolist() == [[[102, 1, 202], [0, 0, 0]], [[1, 1, 202], [100, 0, 0]]]
     data = sidecar(converted)
     assert data["partial"] == [{"label": 102, "name": "L4 vertebra"}]
     assert {entry["label"]: entry["name"] for entry in data["structures"]} == {
@@ -103,7 +103,7 @@ def test_spider_numbers_are_read_back(segmentation: Segmentation, tmp_path: Path
 
 def test_what_a_scheme_lacks_is_left_out_and_noted(segmentation: Segmentation) -> None:
     converted = in_scheme(segmentation, load_scheme("mrspineseg"))
-    assert not (converted.label_map.array[segmentation.label_map.array == 220]).any()
+    assert not (converted.label_map.array[segmentation.label_map.array == 61]).any()
     data = sidecar(converted)
     assert "spinal canal" not in {entry["name"] for entry in data["structures"]}
     assert data["notes"][0] == "The header has no qform."

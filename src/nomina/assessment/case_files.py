@@ -1,6 +1,6 @@
 """Which predicted file belongs to which reference file, and how both are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from nomina.imaging.volume import LabelMap
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Files that are looked at in a folder; two files belong together when their names agree up to these."""
+
+PREDICTION_ENDING = "_seg"
+"""What `nomina segment` adds to the name of a scan."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class CaseFiles:
 
 
 def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
-    """Pair two files, or the files of two folders by name; the suffixes may differ.
+    """Pair two files, or the files of two folders by name.
 
-    Predictions without a reference are left aside.
+    Suffixes may differ, and a prediction's name may end in "_seg", as `nomina segment` writes it. Predictions
+    without a reference are left aside.
 
     Raises:
-        CaseError: One is a file and the other a folder, something is missing, a folder holds two files of one
-            name, or none of the names agree.
+        CaseError: One is a file and the other a folder, something is missing, there are two files of one name, or none of the names agree.
     """
     for path in (predictions, references):
         if not path.exists():
@@ -61,12 +64,13 @@ def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
     if not references.is_dir():
         return (CaseFiles(_stem(references) or references.name, references, predictions),)
     predicted, referenced = _files_by_stem(predictions), _files_by_stem(references)
-    if not set(predicted) & set(referenced):
+    pairs = tuple(CaseFiles(stem, path, _prediction_of(stem, predicted)) for stem, path in referenced.items())
+    if all(pair.prediction is None for pair in pairs):
         raise CaseError(
             f"no file of {predictions} (such as {next(iter(predicted))}) is named like one of {references} "
             f"(such as {next(iter(referenced))}); name each prediction like its reference"
         )
-    return tuple(CaseFiles(stem, path, predicted.get(stem)) for stem, path in referenced.items())
+    return pairs
 
 
 def select_cases(pairs: Sequence[CaseFiles], wanted: Sequence[str]) -> tuple[CaseFiles, ...]:
@@ -98,6 +102,13 @@ def check_complete(pairs: Sequence[CaseFiles]) -> None:
 
 def _names(pair: CaseFiles) -> set[str]:
     return {pair.case, patient_of(pair.case)}
+
+
+def _prediction_of(case: str, predicted: Mapping[str, Path]) -> Path | None:
+    found = [predicted[stem] for stem in (case, case + PREDICTION_ENDING) if stem in predicted]
+    if len(found) > 1:
+        raise CaseError(f"case {case} has two predictions, {found[0]} and {found[1]}; remove one of them")
+    return found[0] if found else None
 
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:

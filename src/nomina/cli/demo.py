@@ -1,7 +1,6 @@
 """`nomina demo`: the main job on a phantom with known truth, or on any scan."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,15 +65,21 @@ def write_phantom(path: Path) -> "LabelMap":
     from nomina.phantoms.render import render
     from nomina.phantoms.spine import sample_spine
 
-    ordinary = replace(
-        SpineConfig(),
+    ordinary = SpineConfig(
         num_lumbar=((5, 1.0),),
-        top_level=(6.6, 6.8),
+        degeneration=(0.2, 0.5),
         scoliosis_probability=0.0,
-        fracture_probability=0.0,
         listhesis_probability=0.0,
+        fracture_probability=0.0,
+        schmorl_probability=0.0,
+        lesion_probability=0.0,
+        top_level=(6.6, 6.8),
+        below_s1_mm=(60.0, 70.0),
         sacrum_cut_probability=0.0,
         thin_slices_probability=0.0,
+        depth_mm=(200.0, 220.0),
+        in_plane_mm=(0.65, 0.7),
+        num_slices=(15, 15),
     )
     phantom = sample_spine(SEED, ordinary)
     write(render(phantom, SEED, "t2"), path)

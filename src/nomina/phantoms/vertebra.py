@@ -74,10 +74,10 @@ def articular_processes(vertebra: Vertebra, aside: Field, y: Field, z: Field) ->
     reach = size.height_mm / 2 + vertebra.disc_height_mm
     depth = size.canal_depth_mm
     junction = (outside, back - 0.65 * depth, 0.12 * size.height_mm)
-    superior = capsule(aside, y, z, junction, (outside + 2.5, back - 0.85 * depth, reach - 3), 4.6)
+    superior = capsule(aside, y, z, junction, (outside + 2.5, back - 0.85 * depth, reach - 3), 5.6)
     waist = (half + 2.0, back - 1.0 * depth, -0.25 * size.height_mm)
     pars = capsule(aside, y, z, junction, waist, 4.8)
-    inferior = capsule(aside, y, z, waist, (half + 0.5, back - 1.2 * depth, -reach - 3), 4.4)
+    inferior = capsule(aside, y, z, waist, (half + 0.5, back - 1.2 * depth, -reach - 3), 5.2)
     return blend_min(blend_min(superior, pars, 2.0), inferior, 2.0)
 
 

@@ -1,0 +1,108 @@
+"""Verdicts: present, absent, outside, uncertain, and what is cut by the border."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nomina.anatomy.schemes import read_label_map
+from nomina.imaging.grid import Grid
+from nomina.imaging.segmentation import Verdict
+from nomina.inference.presence import judge
+from nomina.networks.predict import PredictedFacts
+
+STRUCTURES = (
+    *(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1")),
+    "spinal canal",
+    *(f"{disc} disc" for disc in ("L5-S1", "L4-L5", "L3-L4", "L2-L3", "L1-L2")),
+)
+GRID = Grid((5, 30, 80), np.diag([3.0, 1.0, 1.0, 1.0]))
+
+
+def column(ranks: tuple[int, ...], top_height: int = 10) -> np.ndarray:
+    """Bodies of height 10 on discs of height 3, bottom to top, and a canal behind them."""
+    classes = np.zeros(GRID.shape, dtype=np.uint8)
+    classes[:, 2:6] = 6
+    for position, rank in enumerate(ranks):
+        k = 2 + 14 * position
+        classes[:, 10:25, k : k + 3] = 6 + rank
+        height = top_height if rank == ranks[-1] else 10
+        classes[:, 10:25, k + 3 : k + 3 + height] = rank
+    return classes
+
+
+def verdicts(
+    classes: np.ndarray, *, seen: float = 0.0, confidence: float = 0.95, content: tuple[int, int] = (0, 79)
+) -> dict[str, Verdict]:
+    facts = PredictedFacts((), torch.full((len(STRUCTURES),), seen))
+    sure = np.full(len(STRUCTURES) + 1, confidence)
+    return judge(classes, GRID, STRUCTURES, sure, facts, content)
+
+
+def test_what_is_there_is_present_with_its_volume() -> None:
+    verdict = verdicts(column((1, 2, 3)))["L4 vertebra"]
+    assert verdict.presence == "present"
+    assert verdict.volume_ml == pytest.approx(5 * 15 * 10 * 3.0 / 1000)
+    assert verdict.score == pytest.approx(0.95)
+    assert not verdict.is_partial
+
+
+def test_levels_beyond_the_ends_are_outside_the_field_of_view() -> None:
+    found = verdicts(column((2, 3, 4)))
+    assert found["L5 vertebra"].presence == "outside"
+    assert found["L1 vertebra"].presence == "outside"
+    assert "L2 vertebra" in found["L1 vertebra"].reason
+
+
+def test_a_level_missing_between_its_neighbours_is_absent_and_empty() -> None:
+    classes = column((1, 2, 3))
+    classes[classes == 2] = 0
+    verdict = verdicts(classes)["L4 vertebra"]
+    assert verdict.presence == "absent"
+    assert verdict.volume_ml == 0.0
+
+
+def test_a_missing_level_that_the_picture_suggests_is_uncertain() -> None:
+    classes = column((1, 2, 3))
+    classes[classes == 2] = 0
+    assert verdicts(classes, seen=0.9)["L4 vertebra"].presence == "uncertain"
+
+
+def test_a_doubtful_mask_is_uncertain() -> None:
+    assert verdicts(column((1, 2)), confidence=0.5)["L5 vertebra"].presence == "uncertain"
+
+
+def test_a_scan_without_a_spine_has_everything_absent() -> None:
+    found = verdicts(np.zeros(GRID.shape, dtype=np.uint8))
+    assert {verdict.presence for verdict in found.values()} == {"absent"}
+
+
+def test_a_low_top_vertebra_at_the_border_is_partial() -> None:
+    classes = column((1, 2, 3), top_height=6)
+    last = int(np.flatnonzero((classes == 3).any(axis=(0, 1)))[-1])
+    found = verdicts(classes, content=(0, last))
+    assert found["L3 vertebra"].is_partial
+    assert not found["L4 vertebra"].is_partial
+    assert not verdicts(classes, content=(0, last + 20))["L3 vertebra"].is_partial
+
+
+def test_a_whole_top_vertebra_that_touches_the_border_is_not_partial() -> None:
+    classes = column((1, 2, 3))
+    last = int(np.flatnonzero((classes == 3).any(axis=(0, 1)))[-1])
+    assert not verdicts(classes, content=(0, last))["L3 vertebra"].is_partial
+
+
+def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(shared_data: Path) -> None:
+    root = shared_data / "spider_t2space"
+    names = [f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9")]
+    for patient in json.loads((root / "splits.json").read_text())["train"][:6]:
+        reference = read_label_map(root / f"masks/{patient}_t2_SPACE.mha", scheme="spider").canonical()
+        classes = np.zeros(reference.array.shape, dtype=np.uint8)
+        for rank in range(1, 10):
+            classes[np.isin(reference.array, (rank, 100 + rank))] = rank
+        expected = {names[value - 101] for value in np.unique(reference.array) if 101 <= value <= 125}
+        whole = (0, reference.array.shape[2] - 1)
+        found = judge(classes, reference.grid, names, np.ones(10), None, whole)
+        assert {name for name, verdict in found.items() if verdict.is_partial} == expected, patient

@@ -1,0 +1,143 @@
+"""The segmenter's promises that hold for any weights: geometry, words, honesty, provenance."""
+
+import inspect
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nomina.anatomy.structures import structure
+from nomina.errors import CheckpointError, PromptError, VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import Volume
+from nomina.inference.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter(small_checkpoint: Path) -> Segmenter:
+    return Segmenter.load(small_checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scan() -> Volume:
+    array = np.random.default_rng(1).normal(size=(5, 40, 56)).astype(np.float32)
+    affine = np.diag([4.0, 1.1, 0.9, 1.0])
+    affine[:3, 3] = (-10, 20, 30)
+    return Volume(array, Grid(array.shape, affine), modality="MR")
+
+
+def flipped(volume: Volume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Volume:
+    """The same scan stored with other axes."""
+    array = volume.array.transpose(order)
+    affine = volume.grid.affine[:, [*order, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+            affine[:3, axis] *= -1
+            array = np.flip(array, axis)
+    return Volume(np.ascontiguousarray(array), Grid(array.shape, affine), modality="MR")
+
+
+def test_the_label_map_lies_on_the_scan_and_holds_only_what_was_asked(
+    segmenter: Segmenter, scan: Volume
+) -> None:
+    result = segmenter(scan, ["spinal canal", "L4-5 disk"])
+    assert result.label_map.grid.matches(scan.grid)
+    assert set(result.label_map.present()) <= {"spinal canal", "L4-L5 disc"}
+    assert [verdict.structure for verdict in result.verdicts] == ["spinal canal", "L4-L5 disc"]
+    assert result.label_map.names[structure("spinal canal").label] == "spinal canal"
+
+
+def test_asking_for_less_gives_the_same_masks(segmenter: Segmenter, scan: Volume) -> None:
+    everything = segmenter(scan, None).label_map
+    canal = segmenter(scan, ["spinal canal"]).label_map
+    np.testing.assert_array_equal(canal.array > 0, everything.mask("spinal canal"))
+    assert everything.array.any()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[::2])
+@pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (True, True, True)])
+def test_a_reoriented_scan_gives_the_same_masks_in_the_world(
+    segmenter: Segmenter, scan: Volume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> None:
+    other = flipped(scan, order, flips)
+    straight = segmenter(scan, None).label_map
+    turned = segmenter(other, None).label_map
+    assert turned.grid.matches(other.grid)
+    np.testing.assert_array_equal(turned.canonical().array, straight.canonical().array)
+
+
+def test_volumes_of_verdicts_are_those_of_the_masks(segmenter: Segmenter, scan: Volume) -> None:
+    result = segmenter(scan, None)
+    for verdict in result.verdicts:
+        mask = result.label_map.mask(verdict.structure)
+        if verdict.presence in ("present", "uncertain") and verdict.volume_ml:
+            assert verdict.volume_ml == pytest.approx(mask.sum() * scan.grid.voxel_volume_ml, abs=1e-3)
+        else:
+            assert not mask.any()
+
+
+def test_nothing_in_the_call_could_carry_a_reference() -> None:
+    assert list(inspect.signature(Segmenter.__call__).parameters) == [
+        "self", "volume", "prompts", "mode", "progress",
+    ]  # fmt: skip
+
+
+def test_constant_and_predicted_words_are_both_served_and_recorded(
+    segmenter: Segmenter, scan: Volume
+) -> None:
+    constant = segmenter(scan, None, mode="constant")
+    predicted = segmenter(scan, None, mode="predicted")
+    assert constant.provenance["mode"] == "constant"
+    assert predicted.provenance["encoder"]["encoder"] == "minilm"
+    # With open gates the two wordings must reach the logits.
+    words = segmenter.checkpoint.words()
+    patch = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        said = segmenter.checkpoint.network(patch, words.predicted())
+        unsaid = segmenter.checkpoint.network(patch, words.constant(1))
+    assert not torch.allclose(said, unsaid)
+
+
+def test_the_same_scan_gives_the_same_bits(segmenter: Segmenter, scan: Volume) -> None:
+    first, second = segmenter(scan, None), segmenter(scan, None)
+    np.testing.assert_array_equal(first.label_map.array, second.label_map.array)
+    assert first.verdicts == second.verdicts
+
+
+def test_progress_rises_to_nearly_one(segmenter: Segmenter, scan: Volume) -> None:
+    seen: list[float] = []
+    segmenter(scan, None, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(0.95)
+
+
+def test_unknown_words_are_refused_before_the_scan_is_looked_at(segmenter: Segmenter, scan: Volume) -> None:
+    with pytest.raises(PromptError, match="C3"):
+        segmenter(scan, ["C3 vertebra"])
+    with pytest.raises(PromptError):
+        segmenter(scan, [])
+
+
+def test_another_modality_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    with pytest.raises(VolumeError, match="CT"):
+        segmenter(replace(scan, modality="CT"), None)
+
+
+def test_an_axial_scan_is_refused(segmenter: Segmenter) -> None:
+    array = np.random.default_rng(0).normal(size=(40, 40, 6)).astype(np.float32)
+    with pytest.raises(VolumeError, match="axial"):
+        segmenter(Volume(array, Grid(array.shape, np.diag([1.0, 1.0, 5.0, 1.0]))), None)
+
+
+def test_a_scan_of_one_value_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    with pytest.raises(VolumeError, match="contrast"):
+        segmenter(replace(scan, array=np.ones_like(scan.array)), None)
+
+
+def test_an_unknown_model_is_named_with_the_known_ones() -> None:
+    with pytest.raises(CheckpointError, match="nonesuch"):
+        Segmenter.load("nonesuch")

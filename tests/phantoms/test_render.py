@@ -1,0 +1,156 @@
+"""The scanner of the spine phantom."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nomina.errors import ConfigError
+from nomina.phantoms.contrasts import MEANS
+from nomina.phantoms.render import Scanner, phantom_case, render
+from nomina.phantoms.spine import SpinePhantom
+from nomina.phantoms.tissues import INDEX, TISSUES
+
+PLAIN = Scanner(
+    noise=0.0,
+    resolution=(1.0, 1.0),
+    apodisation=0.0,
+    coil_falloff=0.0,
+    coil_ends_mm=0.0,
+    saturation=(50.0, 1.0),
+    unevenness=0.0,
+    gamma=1.0,
+    peak=1000.0,
+)
+
+
+def mean_of(phantom: SpinePhantom, array: np.ndarray, tissue: str) -> float:
+    return float(array[phantom.tissues == INDEX[tissue]].mean())
+
+
+def test_the_same_seed_gives_the_same_scan(spine: SpinePhantom) -> None:
+    np.testing.assert_array_equal(render(spine, 1).array, render(spine, 1).array)
+    assert (render(spine, 1).array != render(spine, 2).array).any()
+
+
+def test_volume_lies_on_the_grid_of_its_reference(spine: SpinePhantom) -> None:
+    volume = render(spine, 0, "t2")
+    assert volume.grid.matches(spine.label_map.grid)
+    assert volume.array.dtype == np.uint16
+    assert (volume.modality, volume.sequence) == ("MR", "T2")
+
+
+@pytest.mark.parametrize(
+    ("contrast", "bright", "dark"),
+    [
+        ("t2", "csf", "muscle"),
+        ("t2", "csf", "cord"),
+        ("t2", "subcutaneous fat", "muscle"),
+        ("t1", "subcutaneous fat", "csf"),
+        ("t1", "marrow", "csf"),
+        ("t1", "cord", "csf"),
+        ("stir", "csf", "subcutaneous fat"),
+        ("stir", "muscle", "subcutaneous fat"),
+        ("pd", "muscle", "ligament"),
+    ],
+)
+def test_tissues_are_as_bright_as_their_contrast_says(
+    spine: SpinePhantom, contrast: str, bright: str, dark: str
+) -> None:
+    array = render(spine, 5, contrast, PLAIN).array  # type: ignore[arg-type]
+    assert mean_of(spine, array, bright) > 1.15 * mean_of(spine, array, dark)
+
+
+@pytest.mark.parametrize("contrast", list(MEANS))
+def test_every_tissue_but_air_has_a_mean(contrast: str) -> None:
+    assert set(MEANS[contrast]) == set(TISSUES) - {"air"}
+
+
+def test_air_shows_the_noise_that_was_asked_for(spine: SpinePhantom) -> None:
+    # Far behind the skin, away from ringing; Rician noise without signal has the mean sd · √(π/2).
+    array = render(spine, 3, "t1", replace(PLAIN, noise=0.05)).array.astype(float)
+    air = array[:, :4, :][spine.tissues[:, :4, :] == INDEX["air"]]
+    assert len(air) > 500
+    brightest = mean_of(spine, render(spine, 3, "t1", PLAIN).array, "subcutaneous fat")
+    assert air.mean() / brightest == pytest.approx(0.05 * np.sqrt(np.pi / 2), rel=0.25)
+
+
+def test_more_noise_moves_voxels_further_from_the_clean_scan(spine: SpinePhantom) -> None:
+    clean = render(spine, 3, "t2", PLAIN).array.astype(float)
+    errors = [
+        np.abs(render(spine, 3, "t2", replace(PLAIN, noise=noise)).array - clean).mean()
+        for noise in (0.01, 0.04)
+    ]
+    assert errors[1] == pytest.approx(4 * errors[0], rel=0.25)
+
+
+def test_coil_makes_the_back_brighter_than_the_front(spine: SpinePhantom) -> None:
+    even = render(spine, 3, "t1", PLAIN).array.astype(float)
+    uneven = render(spine, 3, "t1", replace(PLAIN, coil_falloff=1.5)).array.astype(float)
+    gain = {
+        tissue: mean_of(spine, uneven, tissue) / mean_of(spine, even, tissue)
+        for tissue in ("subcutaneous fat", "csf", "marrow", "vessel")
+    }
+    assert gain["csf"] > 1.1 * gain["marrow"] > 1.2 * gain["vessel"]
+
+
+def test_low_resolution_blurs_edges(spine: SpinePhantom) -> None:
+    sharp = render(spine, 3, "t2", PLAIN).array.astype(float)
+    blurred = render(spine, 3, "t2", replace(PLAIN, resolution=(0.4, 0.4), apodisation=1.0)).array.astype(
+        float
+    )
+    steepness = [np.percentile(np.abs(np.diff(a, axis=2)), 99.5) for a in (sharp, blurred)]
+    assert steepness[1] < 0.6 * steepness[0]
+
+
+def test_sharp_k_space_rings_and_apodised_does_not(spine: SpinePhantom) -> None:
+    air = spine.tissues[:, :12, :] == INDEX["air"]
+    assert air.sum() > 500
+    rings = [
+        render(spine, 3, "t1", replace(PLAIN, resolution=(0.6, 0.6), apodisation=a))
+        .array[:, :12, :][air]
+        .mean()
+        for a in (0.0, 1.0)
+    ]
+    assert rings[0] > 2 * rings[1]
+
+
+def test_thick_slices_mix_tissues_of_their_layers(make_spine: Callable[..., SpinePhantom]) -> None:
+    phantom = make_spine(3)
+    count = phantom.layered_tissues.shape[0] // phantom.grid.shape[0]
+    assert count == 3
+    np.testing.assert_array_equal(phantom.layered_tissues[1::3], phantom.tissues)
+    array = render(phantom, 3, "t2", PLAIN).array.astype(float)
+    layers = phantom.layered_tissues.reshape(phantom.grid.shape[0], 3, *phantom.grid.shape[1:])
+    csf = phantom.tissues == INDEX["csf"]
+    pure = csf & (layers == INDEX["csf"]).all(1)
+    mixed = csf & ~np.isin(layers, [INDEX[t] for t in ("csf", "cord", "cauda equina")]).all(1)
+    assert mixed.sum() > 100
+    assert array[mixed].mean() < 0.85 * array[pure].mean()
+
+
+def test_random_contrast_draws_known_and_arbitrary_ones(spine: SpinePhantom) -> None:
+    sequences = {render(spine, seed, "random", PLAIN).sequence for seed in range(25)}
+    assert None in sequences
+    assert sequences >= {"T1", "T2"}
+
+
+def test_rendering_leaves_the_phantom_alone(spine: SpinePhantom) -> None:
+    before = spine.tissues.copy()
+    render(spine, 9)
+    np.testing.assert_array_equal(spine.tissues, before)
+
+
+def test_unknown_contrast_is_refused(spine: SpinePhantom) -> None:
+    with pytest.raises(ConfigError, match="t1, t2, stir, pd, random"):
+        render(spine, 0, "flair")  # type: ignore[arg-type]
+
+
+def test_a_case_is_a_scan_with_its_reference() -> None:
+    from tests.phantoms.conftest import ORDINARY
+
+    volume, reference = phantom_case(3, "t2", ORDINARY)
+    assert volume.grid.matches(reference.grid)
+    csf = volume.array[reference.array == 100].mean()
+    assert csf > 2 * volume.array[reference.array == 2].mean()
