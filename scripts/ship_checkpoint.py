@@ -1,0 +1,38 @@
+"""Turn a trained run's checkpoint into the small one that is shipped: half-precision weights, a slim record.
+
+    python scripts/ship_checkpoint.py runs/spine-mr/best src/nomina/checkpoints/spine-mr
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from nomina.networks.checkpoint import load_checkpoint, save_checkpoint
+
+MAX_BYTES = 25_000_000
+
+
+def main(source: Path, target: Path) -> None:
+    """Write `target`; a model card already there is kept."""
+    checkpoint = load_checkpoint(source)
+    card = target / "MODEL_CARD.md"
+    text = card.read_text(encoding="utf-8") if card.exists() else None
+    save_checkpoint(
+        target,
+        weights=checkpoint.network.state_dict(),
+        cfg=checkpoint.config,
+        structures=checkpoint.structures,
+        bank=checkpoint.bank,
+        run={key: value for key, value in checkpoint.run.items() if key != "files"},
+        dtype=torch.float16,
+    )
+    if text is not None:
+        card.write_text(text, encoding="utf-8")
+    size = (target / "model.safetensors").stat().st_size
+    if size > MAX_BYTES:
+        raise SystemExit(f"model.safetensors has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB may be shipped")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
