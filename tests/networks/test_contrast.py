@@ -175,16 +175,17 @@ def _train_on_noise(
             similarity = _similarity(contrast, features, tokens, None)
             targets = torch.arange(num_classes).expand(8, -1)
             both_ways = (similarity, similarity.transpose(1, 2))
-            loss = sum(0.5 * F.cross_entropy(s.flatten(0, 1), targets.flatten()) for s in both_ways)
+            losses_both = [F.cross_entropy(s.flatten(0, 1), targets.flatten()) for s in both_ways]
+            loss = torch.stack(losses_both).mean()
         else:
             similarity = _similarity(contrast, features, tokens, reference)
             loss = contrast.loss(features, tokens, reference)
         if step < num_steps:
             optimiser.zero_grad()
-            torch.as_tensor(loss).backward()
+            loss.backward()
             optimiser.step()
         else:
-            losses.append(float(loss))
+            losses.append(loss.item())
             right.append((similarity.argmax(-1) == torch.arange(num_classes)).float().mean().item())
     return float(np.mean(losses)), float(np.mean(right))
 

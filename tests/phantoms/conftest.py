@@ -20,8 +20,9 @@ ORDINARY = SpineConfig(
     sacrum_cut_probability=0.0,
     top_level=(7.5, 7.5),
     below_s1_mm=(70.0, 70.0),
-    depth_mm=(180.0, 180.0),
-    in_plane_mm=(1.0, 1.0),
+    back_fat_mm=(8.0, 8.0),
+    depth_mm=(220.0, 220.0),
+    in_plane_mm=(1.25, 1.25),
     thin_slices_probability=0.0,
     num_slices=(9, 9),
     slab_mm=(25.0, 45.0),
@@ -29,6 +30,11 @@ ORDINARY = SpineConfig(
     slab_tilt_deg=0.0,
 )
 """A mean adult without findings, seen from the sacrum to T11, in thick slices."""
+
+
+@pytest.fixture(scope="session")
+def ordinary() -> SpineConfig:
+    return ORDINARY
 
 
 @pytest.fixture(scope="session")

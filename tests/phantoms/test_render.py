@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nomina.errors import ConfigError
 from nomina.phantoms.contrasts import MEANS
+from nomina.phantoms.plan import SpineConfig
 from nomina.phantoms.render import Scanner, phantom_case, render
 from nomina.phantoms.spine import SpinePhantom
 from nomina.phantoms.tissues import INDEX, TISSUES
@@ -23,6 +25,13 @@ PLAIN = Scanner(
     gamma=1.0,
     peak=1000.0,
 )
+
+
+def deep_air(phantom: SpinePhantom) -> np.ndarray:
+    """Air at least four voxels from any tissue."""
+    return ndimage.binary_erosion(
+        phantom.tissues == INDEX["air"], np.ones((1, 3, 3)), iterations=4, border_value=1
+    )
 
 
 def mean_of(phantom: SpinePhantom, array: np.ndarray, tissue: str) -> float:
@@ -68,10 +77,10 @@ def test_every_tissue_but_air_has_a_mean(contrast: str) -> None:
 
 
 def test_air_shows_the_noise_that_was_asked_for(spine: SpinePhantom) -> None:
-    # Far behind the skin, away from ringing; Rician noise without signal has the mean sd · √(π/2).
     array = render(spine, 3, "t1", replace(PLAIN, noise=0.05)).array.astype(float)
-    air = array[:, :4, :][spine.tissues[:, :4, :] == INDEX["air"]]
+    air = array[deep_air(spine)]
     assert len(air) > 500
+    # Rician noise without signal has the mean sd · √(π/2).
     brightest = mean_of(spine, render(spine, 3, "t1", PLAIN).array, "subcutaneous fat")
     assert air.mean() / brightest == pytest.approx(0.05 * np.sqrt(np.pi / 2), rel=0.25)
 
@@ -92,7 +101,8 @@ def test_coil_makes_the_back_brighter_than_the_front(spine: SpinePhantom) -> Non
         tissue: mean_of(spine, uneven, tissue) / mean_of(spine, even, tissue)
         for tissue in ("subcutaneous fat", "csf", "marrow", "vessel")
     }
-    assert gain["csf"] > 1.1 * gain["marrow"] > 1.2 * gain["vessel"]
+    assert gain["csf"] > 1.1 * gain["marrow"]
+    assert gain["marrow"] > 1.1 * gain["vessel"]
 
 
 def test_low_resolution_blurs_edges(spine: SpinePhantom) -> None:
@@ -105,14 +115,8 @@ def test_low_resolution_blurs_edges(spine: SpinePhantom) -> None:
 
 
 def test_sharp_k_space_rings_and_apodised_does_not(spine: SpinePhantom) -> None:
-    air = spine.tissues[:, :12, :] == INDEX["air"]
-    assert air.sum() > 500
-    rings = [
-        render(spine, 3, "t1", replace(PLAIN, resolution=(0.6, 0.6), apodisation=a))
-        .array[:, :12, :][air]
-        .mean()
-        for a in (0.0, 1.0)
-    ]
+    scanners = [replace(PLAIN, resolution=(0.6, 0.6), apodisation=share) for share in (0.0, 1.0)]
+    rings = [render(spine, 3, "t1", scanner).array[deep_air(spine)].mean() for scanner in scanners]
     assert rings[0] > 2 * rings[1]
 
 
@@ -125,13 +129,14 @@ def test_thick_slices_mix_tissues_of_their_layers(make_spine: Callable[..., Spin
     layers = phantom.layered_tissues.reshape(phantom.grid.shape[0], 3, *phantom.grid.shape[1:])
     csf = phantom.tissues == INDEX["csf"]
     pure = csf & (layers == INDEX["csf"]).all(1)
-    mixed = csf & ~np.isin(layers, [INDEX[t] for t in ("csf", "cord", "cauda equina")]).all(1)
-    assert mixed.sum() > 100
-    assert array[mixed].mean() < 0.85 * array[pure].mean()
+    mixed = csf & np.isin(layers, [INDEX["cortical bone"], INDEX["ligament"]]).any(1)
+    assert mixed.sum() > 50
+    # A dark outer layer takes its 28 % of the slice profile away.
+    assert array[mixed].mean() / array[pure].mean() == pytest.approx(0.74, abs=0.1)
 
 
 def test_random_contrast_draws_known_and_arbitrary_ones(spine: SpinePhantom) -> None:
-    sequences = {render(spine, seed, "random", PLAIN).sequence for seed in range(25)}
+    sequences = {render(spine, seed, "random", PLAIN).sequence for seed in range(12)}
     assert None in sequences
     assert sequences >= {"T1", "T2"}
 
@@ -147,10 +152,8 @@ def test_unknown_contrast_is_refused(spine: SpinePhantom) -> None:
         render(spine, 0, "flair")  # type: ignore[arg-type]
 
 
-def test_a_case_is_a_scan_with_its_reference() -> None:
-    from tests.phantoms.conftest import ORDINARY
-
-    volume, reference = phantom_case(3, "t2", ORDINARY)
+def test_a_case_is_a_scan_with_its_reference(ordinary: SpineConfig) -> None:
+    volume, reference = phantom_case(3, "t2", ordinary)
     assert volume.grid.matches(reference.grid)
     csf = volume.array[reference.array == 100].mean()
     assert csf > 2 * volume.array[reference.array == 2].mean()

@@ -9,8 +9,8 @@ import pytest
 
 from nomina.anatomy.schemes import load_scheme
 from nomina.errors import ConfigError
-from nomina.phantoms.plan import SpineConfig
-from nomina.phantoms.spine import SpinePhantom
+from nomina.phantoms.plan import SpineConfig, plan_spine
+from nomina.phantoms.spine import SpinePhantom, sample_spine
 from nomina.phantoms.tissues import BONE, CANAL, DISC, INDEX, TISSUES
 
 MakeSpine = Callable[..., SpinePhantom]
@@ -26,7 +26,7 @@ def tissue_mask(phantom: SpinePhantom, names: tuple[str, ...]) -> np.ndarray:
 
 
 def middle_slice_body_mm(phantom: SpinePhantom, label: int) -> np.ndarray:
-    """World positions of the body's voxels in the middle slice, relative to the body's centre, in its own axes."""
+    """Places of the body's voxels in the middle slice along its short and its long axis, from its centre."""
     i = phantom.grid.shape[0] // 2
     parts = cc3d.connected_components(phantom.label_map.array[i] == label, connectivity=4)
     # The arch is a part of its own in the midline; the body is the largest.
@@ -36,11 +36,10 @@ def middle_slice_body_mm(phantom: SpinePhantom, label: int) -> np.ndarray:
     return points @ np.linalg.eigh(np.cov(points.T))[1]
 
 
-def test_the_same_seed_gives_the_same_voxels_and_another_seed_other_ones(make_spine: MakeSpine) -> None:
-    from nomina.phantoms.spine import sample_spine
-    from tests.phantoms.conftest import ORDINARY
-
-    first, again = make_spine(3), sample_spine(3, ORDINARY)
+def test_the_same_seed_gives_the_same_voxels_and_another_seed_other_ones(
+    make_spine: MakeSpine, ordinary: SpineConfig
+) -> None:
+    first, again = make_spine(3), sample_spine(3, ordinary)
     np.testing.assert_array_equal(first.tissues, again.tissues)
     np.testing.assert_array_equal(first.label_map.array, again.label_map.array)
     assert first.parameters == again.parameters
@@ -88,17 +87,19 @@ def test_the_canal_is_one_piece_behind_every_body(spine: SpinePhantom) -> None:
 def test_the_canal_ends_behind_the_sacrum(spine: SpinePhantom) -> None:
     lowest = np.argwhere(spine.label_map.array == 100)[:, 2].min()
     z = spine.grid.to_world(np.array([[0.0, 0.0, lowest]]))[0, 2]
-    # The S1 endplate is at z = 0; the sac ends between the lower half of S1 and S3.
-    assert -75 < z < -8
+    disc = np.argwhere(spine.label_map.array == 201)[:, 2].min()
+    lowest_of_disc = spine.grid.to_world(np.array([[0.0, 0.0, disc]]))[0, 2]
+    # In SPIDER the canal ends 14 mm below to 21 mm above the lowest point of the L5-S1 disc.
+    assert -25 < z - lowest_of_disc < 25
 
 
 def test_bodies_measure_what_the_record_says(spine: SpinePhantom) -> None:
     for record in spine.parameters["vertebrae"][:6]:
         points = middle_slice_body_mm(spine, record["label"])
-        # Axes by variance: first the height, then the depth. Percentiles ignore the rims that stick out.
-        height, depth = np.percentile(points, 97.5, axis=0) - np.percentile(points, 2.5, axis=0)
-        assert height == pytest.approx(record["height_mm"], rel=0.13)
-        assert depth == pytest.approx(record["depth_mm"], rel=0.13)
+        # A rectangle of side a has the variance a² / 12; endplates are concave, walls waisted.
+        height, depth = np.sqrt(12 * points.var(axis=0))
+        assert height == pytest.approx(0.97 * record["height_mm"], rel=0.08)
+        assert depth == pytest.approx(0.97 * record["depth_mm"], rel=0.08)
 
 
 def test_bodies_grow_downwards(spine: SpinePhantom) -> None:
@@ -185,11 +186,8 @@ def test_worn_discs_are_lower_and_have_no_bright_nucleus(make_spine: MakeSpine) 
     assert tissue_mask(healthy, ("nucleus",)).sum() > 20 * tissue_mask(worn, ("nucleus",)).sum()
 
 
-def test_lordosis_turns_the_endplates_by_the_recorded_angle(make_spine: MakeSpine) -> None:
-    from nomina.phantoms.plan import plan_spine
-    from tests.phantoms.conftest import ORDINARY
-
-    plan = plan_spine(np.random.default_rng(0), ORDINARY)
+def test_lordosis_turns_the_endplates_by_the_recorded_angle(ordinary: SpineConfig) -> None:
+    plan = plan_spine(np.random.default_rng(0), ordinary)
     tops = [v.frame.axes[:, 2] for v in plan.vertebrae[:5]]
     tilts = [np.degrees(np.arctan2(top[1], top[2])) for top in tops]
     upper_l1 = tilts[4] - plan.vertebrae[4].wedge_deg / 2

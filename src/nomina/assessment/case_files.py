@@ -54,7 +54,8 @@ def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
     without a reference are left aside.
 
     Raises:
-        CaseError: One is a file and the other a folder, something is missing, there are two files of one name, or none of the names agree.
+        CaseError: One is a file and the other a folder, something is missing, a name fits two files, or none
+            agree.
     """
     for path in (predictions, references):
         if not path.exists():

@@ -1,6 +1,5 @@
 """Pictures of a scan with its named structures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ HEIGHT_INCH = 7.0
 MARGIN_SHARE = 0.13
 """Room for names on either side of the sagittal plane, as a share of the planes' height."""
 
-SURROUNDINGS_MM = 45.0
-"""What the sagittal plane shows before and behind the structures [choice]."""
+SURROUNDINGS_MM = {"sagittal": 45.0, "axial": 15.0}
+"""What the planes show before and behind the structures [choice]."""
 
-MIN_CORONAL_MM = 45.0
-"""A narrower slab of slices shows nothing more in a coronal plane [choice]."""
+MIN_AXIAL_MM = 12.0
+"""A narrower slab of slices shows nothing in an axial plane [choice]."""
 
 WINDOW_PERCENTILES = (1.0, 99.5)
-"""Grey values between these percentiles of the shown planes' content span black to white [choice]."""
+"""Grey values between these percentiles of the sagittal slice's content span black to white [choice]."""
 
 FILL_OPACITY = 0.28
 
@@ -62,11 +61,11 @@ class _Plane:
 
 
 def overlay_figure(volume: Volume, label_map: LabelMap, *, title: str = "") -> Figure:
-    """A sagittal and a coronal slice with the structures outlined, filled and named.
+    """A sagittal and an axial slice with the structures outlined, filled and named.
 
-    The slices are those that show most structures. Both have the same scale and true proportions, whatever
-    the orientation of the file. Radiological convention: anterior is on the left of the sagittal plane, the
-    patient's right on the left of the coronal one.
+    The sagittal slice is the one with most structures, the axial one that with most labelled voxels. Both
+    have the same scale and true proportions, whatever the orientation of the file. Radiological convention:
+    anterior is on the left of the sagittal plane, the patient's right on the left of the axial one.
 
     Args:
         volume: The scan.
@@ -82,23 +81,24 @@ def overlay_figure(volume: Volume, label_map: LabelMap, *, title: str = "") -> F
             f"that was segmented"
         )
     volume, label_map = volume.canonical(), label_map.canonical()
-    planes = [_sagittal(volume, label_map)]
-    coronal = _coronal(volume, label_map)
-    if coronal.size_mm[1] >= MIN_CORONAL_MM:
-        planes.append(coronal)
-    height = planes[0].size_mm[0]
-    margin = MARGIN_SHARE * height
-    widths = [planes[0].size_mm[1] + 2 * margin, *(plane.size_mm[1] for plane in planes[1:])]
+    sagittal, axial = _sagittal(volume, label_map), _axial(volume, label_map)
+    height, margin = sagittal.size_mm[0], MARGIN_SHARE * sagittal.size_mm[0]
+    widths = [sagittal.size_mm[1] + 2 * margin, max(axial.size_mm[1], MIN_AXIAL_MM)]
     figure = Figure(figsize=(sum(widths) * HEIGHT_INCH / height + 0.3, HEIGHT_INCH + 0.75), facecolor="black")
     FigureCanvasAgg(figure)
     frame = {"left": 0.01, "right": 0.99, "bottom": 0.055, "top": 0.93, "wspace": 0.02}
-    panels = figure.subplots(1, len(planes), squeeze=False, width_ratios=widths, gridspec_kw=frame)[0]
-    window = _window(planes)
-    for axes, plane in zip(panels, planes, strict=True):
-        _draw(axes, plane, label_map, window)
-    panels[0].set_xlim(-margin, planes[0].size_mm[1] + margin)
-    _name_structures(panels[0], planes[0], label_map, margin)
-    _scale_bar(panels[0], planes[0])
+    left, right = figure.subplots(1, 2, width_ratios=widths, gridspec_kw=frame)
+    window = _window(sagittal.grey)
+    _draw(left, sagittal, label_map, window)
+    left.set_xlim(-margin, sagittal.size_mm[1] + margin)
+    _name_structures(left, sagittal, label_map, margin)
+    _scale_bar(left, sagittal)
+    right.set_axis_off()
+    if axial.size_mm[1] >= MIN_AXIAL_MM:
+        _draw(right, axial, label_map, window)
+        middle = axial.size_mm[0] / 2
+        right.set_ylim(middle - height / 2, middle + height / 2)
+        _mark_level(left, sagittal, _axial_index(label_map) + 0.5)
     figure.text(0.01, 0.985, title, color="white", va="top", fontsize=10)
     figure.text(0.01, 0.012, DISCLAIMER, color="0.6", fontsize=7.5)
     return figure
@@ -124,51 +124,48 @@ def short_name(name: str) -> str:
 
 
 def _sagittal(volume: Volume, label_map: LabelMap) -> _Plane:
-    index = _richest_slice(label_map.array, axis=0)
-    shown = _with_surroundings(label_map.array[index], volume.grid.spacing_mm[1])
-    _, depth, height = volume.grid.spacing_mm
-    grey = volume.array[index, shown][::-1].T
-    return _Plane(
-        grey,
-        label_map.array[index, shown][::-1].T,
-        (height * grey.shape[0], depth * grey.shape[1]),
-        ("A", "P", "S", "I"),
-    )
+    """Seen from the patient's left."""
+    index = _richest_slice(label_map.array)
+    _, depth_mm, height_mm = volume.grid.spacing_mm
+    shown = _with_surroundings(label_map.array[index], SURROUNDINGS_MM["sagittal"] / depth_mm)
+    grey, labels = (array[index, shown][::-1].T for array in (volume.array, label_map.array))
+    size_mm = (height_mm * grey.shape[0], depth_mm * grey.shape[1])
+    return _Plane(grey, labels, size_mm, ("A", "P", "S", "I"))
 
 
-def _coronal(volume: Volume, label_map: LabelMap) -> _Plane:
-    index = _richest_slice(label_map.array, axis=1)
-    width, _, height = volume.grid.spacing_mm
-    grey = volume.array[::-1, index].T
-    return _Plane(
-        grey,
-        label_map.array[::-1, index].T,
-        (height * grey.shape[0], width * grey.shape[1]),
-        ("R", "L", "S", "I"),
-    )
+def _axial(volume: Volume, label_map: LabelMap) -> _Plane:
+    """Seen from the patient's feet."""
+    index = _axial_index(label_map)
+    width_mm, depth_mm, _ = volume.grid.spacing_mm
+    shown = _with_surroundings(label_map.array[..., index].T, SURROUNDINGS_MM["axial"] / depth_mm)
+    grey, labels = (array[::-1, shown, index].T for array in (volume.array, label_map.array))
+    size_mm = (depth_mm * grey.shape[0], width_mm * grey.shape[1])
+    return _Plane(grey, labels, size_mm, ("R", "L", "A", "P"))
 
 
-def _with_surroundings(labels: Integer[np.ndarray, "j k"], spacing_mm: float) -> slice:
-    """The part of the front-to-back axis that holds the structures and `SURROUNDINGS_MM` around them."""
+def _axial_index(label_map: LabelMap) -> int:
+    counts = np.count_nonzero(label_map.array, axis=(0, 1))
+    return int(counts.argmax()) if counts.any() else len(counts) // 2
+
+
+def _with_surroundings(labels: Integer[np.ndarray, "j other"], room: float) -> slice:
+    """The part of the first axis that holds the structures and `room` voxels around them."""
     labelled = np.flatnonzero(labels.any(axis=1))
     if not labelled.size:
         return slice(None)
-    room = round(SURROUNDINGS_MM / spacing_mm)
-    return slice(max(labelled[0] - room, 0), labelled[-1] + room + 1)
+    return slice(max(labelled[0] - round(room), 0), labelled[-1] + round(room) + 1)
 
 
-def _richest_slice(labels: Integer[np.ndarray, "i j k"], axis: int) -> int:
-    """The slice with most structures, of equals the one with most labelled voxels; else the middle."""
-    slices = np.moveaxis(labels, axis, 0)
-    if not slices.any():
-        return len(slices) // 2
-    counts = [(np.unique(plane).size, np.count_nonzero(plane)) for plane in slices]
-    return max(range(len(slices)), key=lambda index: counts[index])
+def _richest_slice(labels: Integer[np.ndarray, "i j k"]) -> int:
+    """The slice along i with most structures, of equals that with most labelled voxels; else the middle."""
+    if not labels.any():
+        return len(labels) // 2
+    counts = [(np.unique(plane).size, np.count_nonzero(plane)) for plane in labels]
+    return max(range(len(labels)), key=lambda index: counts[index])
 
 
-def _window(planes: Sequence[_Plane]) -> tuple[float, float]:
-    values = np.concatenate([plane.grey.ravel() for plane in planes])
-    content = values[values > values.min()] if values.max() > values.min() else values
+def _window(grey: Num[np.ndarray, "rows columns"]) -> tuple[float, float]:
+    content = grey[grey > grey.min()] if grey.max() > grey.min() else grey
     low, high = np.percentile(content, WINDOW_PERCENTILES)
     return float(low), float(max(high, low + 1e-6))
 
@@ -227,7 +224,8 @@ def _name_structures(axes: Any, plane: _Plane, label_map: LabelMap, margin: floa
         places = _spread([mark.y for mark in side], height / 42, height)
         for mark, y in zip(side, places, strict=True):
             axes.plot([mark.x, x], [mark.y, y], color=mark.colour, linewidth=0.6, alpha=0.8)
-            axes.text(x, y, short_name(mark.name), color=mark.colour, fontsize=9, ha=align, va="center")
+            light = tuple(0.35 + 0.65 * part for part in mark.colour)
+            axes.text(x, y, short_name(mark.name), color=light, fontsize=9, ha=align, va="center")
 
 
 @dataclass(frozen=True)
@@ -266,6 +264,14 @@ def _spread(places: list[float], step: float, height: float) -> list[float]:
     for index in range(len(spread) - 2, -1, -1):
         spread[index] = min(spread[index], spread[index + 1] - step)
     return spread
+
+
+def _mark_level(axes: Any, plane: _Plane, row: float) -> None:
+    """Ticks at both borders of the sagittal plane where the axial one lies."""
+    height, width = plane.size_mm
+    y = row * height / plane.grey.shape[0]
+    for start, end in ((0.0, 0.03 * width), (0.97 * width, width)):
+        axes.plot([start, end], [y, y], color="white", linewidth=1.2)
 
 
 def _scale_bar(axes: Any, plane: _Plane) -> None:
