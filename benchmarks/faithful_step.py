@@ -1,9 +1,9 @@
 """One forward pass and one optimiser step of the `faithful` preset at full size, on synthetic slices.
 
-    python benchmarks/faithful_step.py [--batch-size 1]
+python benchmarks/faithful_step.py [--batch-size 1]
 
-Swin UNETR at feature size 48 on 512 × 512 pixels with 768-wide prompt vectors (Bio-ClinicalBERT's width, random
-values: time does not depend on them).
+Swin UNETR at feature size 48 on 512 × 512 pixels with 768-wide prompt vectors (Bio-ClinicalBERT's width,
+random values: time does not depend on them).
 """
 
 import argparse
@@ -27,6 +27,7 @@ WIDTH = 768
 
 
 def main() -> None:
+    """Measure and print one table row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=1)
     batch_size = parser.parse_args().batch_size
@@ -66,6 +67,7 @@ def main() -> None:
 
 
 def random_bank(structures: tuple[str, ...]) -> PromptBank:
+    """A bank of the right sentences with random vectors."""
     texts = all_sentences(structures)
     vectors = np.random.default_rng(0).normal(size=(len(texts), WIDTH)).astype(np.float32)
     provenance = Provenance(

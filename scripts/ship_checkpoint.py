@@ -1,6 +1,6 @@
 """Turn a trained run's checkpoint into the small one that is shipped: half-precision weights, a slim record.
 
-    python scripts/ship_checkpoint.py runs/spine-mr/best src/nomina/checkpoints/spine-mr
+python scripts/ship_checkpoint.py runs/spine-mr/best src/nomina/checkpoints/spine-mr
 """
 
 import sys
@@ -31,7 +31,9 @@ def main(source: Path, target: Path) -> None:
         card.write_text(text, encoding="utf-8")
     size = (target / "model.safetensors").stat().st_size
     if size > MAX_BYTES:
-        raise SystemExit(f"model.safetensors has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB may be shipped")
+        raise SystemExit(
+            f"model.safetensors has {size / 1e6:.1f} MB; at most {MAX_BYTES / 1e6:.0f} may be shipped"
+        )
 
 
 if __name__ == "__main__":

@@ -74,6 +74,19 @@ def test_any_scan_can_take_the_phantoms_place(
     assert read_label_map("results/mine_seg.nii.gz").present() == ("L4 vertebra", "spinal canal")
 
 
+def test_a_folder_of_scans_and_a_file_as_folder_are_refused(run_nomina: Run, fake: Any) -> None:
+    Path("scans").mkdir()
+    write_toy(Path("scans/a.nii.gz"))
+    write_toy(Path("scans/b.nii.gz"))
+    code, _, err = run_nomina("demo", "scans", "-o", "results")
+    assert code == 1
+    assert "2 scans" in err
+    code, _, err = run_nomina("demo", "scans/a.nii.gz", "-o", "scans/b.nii.gz")
+    assert code == 1
+    assert "scans/b.nii.gz cannot be made" in err
+    assert fake.loaded == []
+
+
 def test_the_phantom_shows_all_lumbar_levels_and_not_the_tenth_thoracic(tmp_path: Path) -> None:
     truth = command.write_phantom(tmp_path / "phantom.nii.gz")
     shown = set(truth.present())

@@ -14,7 +14,7 @@ CANAL = STRUCTURES.index("spinal canal") + 1
 
 
 def spine(num_slices: int = 6, num_levels: int = 4, lowest: int = 1) -> np.ndarray:
-    """Stacked discs and bodies, a spinous process behind each body, and a canal; rank `lowest` at the bottom."""
+    """Stacked discs and bodies, spinous processes behind, and a canal; rank `lowest` at the bottom."""
     classes = np.zeros((num_slices, 20, 12 * num_levels + 4), dtype=np.uint8)
     for level in range(num_levels):
         rank, k = lowest + level, 2 + 12 * level

@@ -12,7 +12,7 @@ import torch
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.volume import Volume
+from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
 
 
@@ -84,6 +84,19 @@ def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
         "self", "volume", "prompts", "mode", "progress",
     ]  # fmt: skip
+
+
+def test_the_oracle_is_stamped_and_says_the_reference(segmenter: Segmenter, scan: Volume) -> None:
+    value = structure("L4 vertebra").label
+    array = np.zeros(scan.array.shape, dtype=np.uint8)
+    array[1:4, 10:20, 10:30] = value
+    reference = LabelMap(array, scan.grid, names={value: "L4 vertebra"}, scheme="nomina")
+    oracle = segmenter.oracle(scan, None, reference)
+    assert oracle.provenance["mode"] == "oracle"
+    noise = np.random.default_rng(0).permutation(array.ravel()).reshape(array.shape)
+    same_facts = segmenter.oracle(scan, None, LabelMap(noise, scan.grid, names=reference.names))
+    # Only facts are heard: neither place nor shape of the reference reaches the network.
+    np.testing.assert_array_equal(same_facts.label_map.array, oracle.label_map.array)
 
 
 def test_constant_and_predicted_words_are_both_served_and_recorded(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nomina.cli.segment import print_lines, progress_bar, remark
+from nomina.errors import OutputError, VolumeError
 
 if TYPE_CHECKING:
     from nomina.imaging.segmentation import Segmentation
@@ -38,12 +39,17 @@ def demo(
     from nomina.imaging.read import read_volume
     from nomina.inference.segmenter import Segmenter
 
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be made: {error.strerror}; choose another folder") from error
     truth = None
     if scan is None:
         scan = output / "phantom.nii.gz"
         truth = write_phantom(scan)
-    (job,) = plan_jobs([scan], output, ".nii.gz")
+    job, *others = plan_jobs([scan], output, ".nii.gz")
+    if others:
+        raise VolumeError(f"{scan} holds {len(others) + 1} scans; give one, or use `nomina segment`")
     volume = read_volume(job.source)
     typer.echo(f"{job.source}: {volume.grid}", err=True)
     segmenter = Segmenter.load(model, device=device)

@@ -6,8 +6,8 @@ from jaxtyping import UInt8
 from scipy import ndimage
 
 MIN_SHARE = 0.05
-"""Pieces smaller than this share of the structure's largest piece are islands [choice]: in a thin sagittal slab a
-spinous process is a piece of its own, with a tenth of the body's volume or more."""
+"""Pieces smaller than this share of the structure's largest piece are islands [choice]: in a thin sagittal
+slab a spinous process is a piece of its own, with a tenth of the body's volume or more."""
 
 
 def without_islands(classes: UInt8[np.ndarray, "i j k"]) -> UInt8[np.ndarray, "i j k"]:

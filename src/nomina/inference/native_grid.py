@@ -1,8 +1,8 @@
 """From class probabilities on the prepared grid to the winning class on the scan's own grid, streaming.
 
-Probabilities, not labels, are resampled, slice by slice; a whole scan of probabilities is never held. What a voxel is
-(vertebra, disc, canal, nothing) is decided before which level it is, so that doubt between two levels of one kind does
-not move the border of the bone.
+Probabilities, not labels, are resampled, slice by slice; a whole scan of probabilities is never held. What a
+voxel is (vertebra, disc, canal, nothing) is decided before which level it is, so that doubt between two
+levels of one kind does not move the border of the bone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -62,7 +62,7 @@ def winning_classes(
 
 
 def linear_weights(source: Grid, target: Grid, axis: int) -> Float[Tensor, "t s"]:
-    """Matrix of linear interpolation along one axis of two grids that are parallel; the border pixel repeats."""
+    """Matrix of linear interpolation along one axis of two parallel grids; the border pixel repeats."""
     centre = [(size - 1) / 2 for size in target.shape]
     places = np.repeat(np.array([centre]), target.shape[axis], axis=0)
     places[:, axis] = np.arange(target.shape[axis])

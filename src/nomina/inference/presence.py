@@ -102,7 +102,9 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
 
 def _level_names(found: dict[str, _Found]) -> tuple[str, str]:
     """Lowest and highest vertebra found; discs where no vertebra was."""
-    ordered = sorted((name for name in found if spine_rank(name) is not None), key=lambda n: spine_rank(n) or 0)
+    ordered = sorted(
+        (name for name in found if spine_rank(name) is not None), key=lambda n: spine_rank(n) or 0
+    )
     vertebrae = [name for name in ordered if spine_kind(name) == "vertebra"] or ordered
     return vertebrae[0], vertebrae[-1]
 
@@ -129,7 +131,7 @@ def _cut_vertebrae(
 
 
 def _columns(mask: np.ndarray) -> tuple[Integer[np.ndarray, " c"], Integer[np.ndarray, " c"]]:
-    """For each (i, j) column of the front half of a vertebra (its body): number of voxels, and the highest one."""
+    """For each (i, j) column of a vertebra's front half (its body): number of voxels, and the highest one."""
     places = np.flatnonzero(mask.any(axis=(0, 2)))
     front = mask[:, (places[0] + places[-1]) // 2 : places[-1] + 1]
     occupied = front.any(axis=2)

@@ -21,6 +21,8 @@ from nomina.inference.cleaning import without_islands
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
 from nomina.inference.presence import judge
+from nomina.language.facts import Facts, facts_from_label_map
+from nomina.language.prompts import image_statements, statement_choices
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices
@@ -60,12 +62,8 @@ class Segmenter:
         if not folder.is_dir():
             folder = Path(model)
         if not folder.is_dir():
-            shipped = (
-                sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()) if SHIPPED.is_dir() else []
-            )
-            raise CheckpointError(
-                f"no checkpoint {str(model)!r}: give a folder, or one of the shipped ones: {', '.join(shipped)}"
-            )
+            shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
+            raise CheckpointError(f"no checkpoint {str(model)!r}: give a folder, or a shipped one: {shipped}")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(load_checkpoint(folder, device=device))
@@ -103,23 +101,48 @@ class Segmenter:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
-        asked = self.resolve(prompts)
+        return self._segment(volume, prompts, mode, None, progress)
+
+    def oracle(self, volume: Volume, prompts: Sequence[str] | None, reference: LabelMap) -> Segmentation:
+        """Upper bound: segment with the facts of a *reference* label map as image view.
+
+        Never a result: the words carry part of the answer. Provenance says `"mode": "oracle"`.
+
+        Args:
+            volume: The scan.
+            prompts: Words; None for every structure that the model knows.
+            reference: The scan's reference label map.
+
+        Raises:
+            CheckpointError: The checkpoint's network hears no words.
+        """
+        if not isinstance(self.checkpoint.network, ATMNet):
+            raise CheckpointError(f"checkpoint {self.checkpoint.name} hears no words, so it has no oracle")
+        facts = facts_from_label_map(reference, sequence=volume.sequence)
+        return self._segment(volume, prompts, "oracle", facts, None)
+
+    def _segment(
+        self,
+        volume: Volume,
+        prompts: Sequence[str] | None,
+        mode: str,
+        stated: Facts | None,
+        progress: Callable[[float], None] | None,
+    ) -> Segmentation:
+        asked, known = self.resolve(prompts), self.checkpoint.structures
         self._check_modality(volume)
         canonical = volume.canonical()
         image, grid = normalise(canonical, self.checkpoint.config.preparation)
-        words, facts = self._words(image, mode)
+        words, facts = self._words(image, mode, stated)
         if progress:
             progress(0.3)
         classes = self._classify(image, grid, canonical.grid, words, progress)
-        naming = consistent_levels(classes.array, self.checkpoint.structures)
-        labels = without_islands(naming.classes)
-        verdicts = judge(
-            labels, classes.grid, self.checkpoint.structures, classes.confidence, facts, _content(canonical)
-        )
+        labels = without_islands(consistent_levels(classes.array, known).classes)
+        verdicts = judge(labels, classes.grid, known, classes.confidence, facts, _content(canonical))
+        found = [name for name in asked if verdicts[name].volume_ml > 0]
+        label_map = _label_map(labels, classes.grid, asked, found, known)
         return Segmentation(
-            label_map=_label_map(labels, classes.grid, asked, self.checkpoint.structures).reoriented_like(
-                volume.grid
-            ),
+            label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
             provenance=self._provenance(mode, volume),
@@ -129,18 +152,24 @@ class Segmenter:
         trained = self.checkpoint.config.modality
         if volume.modality is not None and volume.modality != trained:
             raise VolumeError(
-                f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on {trained}; "
-                f"use a {trained} scan or another checkpoint"
+                f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on "
+                f"{trained}; use a {trained} scan or another checkpoint"
             )
 
-    def _words(self, image: np.ndarray, mode: PromptMode) -> tuple[EncodedPrompts, PredictedFacts | None]:
+    def _words(
+        self, image: np.ndarray, mode: str, stated: Facts | None
+    ) -> tuple[EncodedPrompts, PredictedFacts | None]:
         network = self.checkpoint.network
-        device = next(network.parameters()).device
-        words = self.checkpoint.words().to(device)
+        words = self.checkpoint.words().to(next(network.parameters()).device)
         if not isinstance(network, ATMNet):
             return words, None
         facts = predict_facts(network, image, num_slices=self.checkpoint.config.network.num_slices)
-        return (words.constant(1) if mode == "constant" else words.given(facts.statements)), facts
+        if mode == "constant":
+            return words.constant(1), facts
+        if stated is not None:
+            statements = image_statements(self.checkpoint.structures)
+            return words.saying([statement_choices(stated, statements)]), facts
+        return words.given(facts.statements), facts
 
     def _classify(
         self,
@@ -160,7 +189,7 @@ class Segmenter:
         kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
         return winning_classes(slices, prepared, native, kinds, report)
 
-    def _provenance(self, mode: PromptMode, volume: Volume) -> dict[str, object]:
+    def _provenance(self, mode: str, volume: Volume) -> dict[str, object]:
         return {
             "model": self.checkpoint.name,
             "digest": self.checkpoint.digest,
@@ -173,17 +202,21 @@ class Segmenter:
 
 
 def _label_map(
-    classes: UInt8[np.ndarray, "i j k"], grid: Grid, asked: Sequence[str], known: Sequence[str]
+    classes: UInt8[np.ndarray, "i j k"],
+    grid: Grid,
+    asked: Sequence[str],
+    found: Sequence[str],
+    known: Sequence[str],
 ) -> LabelMap:
-    """The asked structures under the `nomina` scheme's values."""
+    """The found structures under the `nomina` scheme's values; every asked one has a name."""
     values = np.zeros(len(known) + 1, dtype=np.uint8)
-    for name in asked:
+    for name in found:
         values[known.index(name) + 1] = structure(name).label
     return LabelMap(values[classes], grid, names={structure(n).label: n for n in asked}, scheme="nomina")
 
 
 def _content(canonical: Volume) -> tuple[int, int]:
-    """First and last index along S with image content: rows of one value (padding) at the ends do not count."""
+    """First and last index along S with image content: rows of one value at the ends are padding."""
     rows = np.ptp(canonical.array, axis=(0, 1)) > 0
     places = np.flatnonzero(rows)
     return int(places[0]), int(places[-1])

@@ -23,7 +23,7 @@ LEAK = 0.01
 
 @config
 class ResidualUNetConfig:
-    """Sizes of a residual U-Net."""
+    """Sizes of a residual U-Net; the defaults make 8.4 M parameters, `recipes/spine_mr.yaml` 5.6 M."""
 
     kind: Literal["residual_unet"] = "residual_unet"
     stage_channels: tuple[int, ...] = (16, 32, 64, 128, 256, 320)

@@ -49,7 +49,7 @@ class SwinUNETRBackbone(nn.Module):
             out_channels=1,
             feature_size=size,
             spatial_dims=2,
-            drop_path_rate=cfg.drop_path_rate,
+            dropout_path_rate=cfg.drop_path_rate,
         )
         # The network built on this backbone owns the output layer; an unused one would get no gradient.
         self.net.out = nn.Identity()

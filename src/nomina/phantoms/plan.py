@@ -144,9 +144,9 @@ def plan_spine(rng: np.random.Generator, config: SpineConfig) -> SpinePlan:
 def _draw_canal(rng: np.random.Generator, config: SpineConfig, num_lumbar: int, scale: float) -> CanalShape:
     conus_rank = float(np.clip(rng.normal(5.1, 0.6), *config.conus_rank))
     return CanalShape(
-        sac_share=rng.uniform(0.68, 0.90),
+        sac_share=rng.uniform(0.64, 0.87),
         conus_rank=conus_rank + num_lumbar - 5,
-        sac_end=rng.uniform(1.2, 2.6),
+        sac_end=rng.uniform(0.9, 2.3),
         cord_radius_mm=scale * rng.uniform(2.9, 3.7),
         num_roots=int(rng.integers(10, 19)),
     )

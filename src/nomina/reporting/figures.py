@@ -96,9 +96,10 @@ def overlay_figure(volume: Volume, label_map: LabelMap, *, title: str = "") -> F
     right.set_axis_off()
     if axial.size_mm[1] >= MIN_AXIAL_MM:
         _draw(right, axial, label_map, window)
-        middle = axial.size_mm[0] / 2
-        right.set_ylim(middle - height / 2, middle + height / 2)
-        _mark_level(left, sagittal, _axial_index(label_map) + 0.5)
+        level = (_axial_index(label_map) + 0.5) * volume.grid.spacing_mm[2]
+        _mark_level(left, sagittal, level)
+        room_below = min(max(level - axial.size_mm[0] / 2, 0.0), max(height - axial.size_mm[0], 0.0))
+        right.set_ylim(-room_below, height - room_below)
     figure.text(0.01, 0.985, title, color="white", va="top", fontsize=10)
     figure.text(0.01, 0.012, DISCLAIMER, color="0.6", fontsize=7.5)
     return figure
@@ -266,12 +267,11 @@ def _spread(places: list[float], step: float, height: float) -> list[float]:
     return spread
 
 
-def _mark_level(axes: Any, plane: _Plane, row: float) -> None:
+def _mark_level(axes: Any, plane: _Plane, level: float) -> None:
     """Ticks at both borders of the sagittal plane where the axial one lies."""
-    height, width = plane.size_mm
-    y = row * height / plane.grey.shape[0]
+    width = plane.size_mm[1]
     for start, end in ((0.0, 0.03 * width), (0.97 * width, width)):
-        axes.plot([start, end], [y, y], color="white", linewidth=1.2)
+        axes.plot([start, end], [level, level], color="white", linewidth=1.2)
 
 
 def _scale_bar(axes: Any, plane: _Plane) -> None:

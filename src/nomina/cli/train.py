@@ -1,0 +1,53 @@
+"""`nomina train`: a recipe → a checkpoint."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nomina.errors import ConfigError
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, a YAML file.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the run; a run found there is resumed.  [default: runs/NAME]"
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a value of the recipe, e.g. train.steps=20000."
+        ),
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
+) -> None:
+    """Train a network as a recipe says."""
+    from nomina.config import load_config
+    from nomina.learning.fit import fit
+    from nomina.learning.recipe import Recipe
+
+    # Progress is what one watches a training for; `nomina` alone says only warnings.
+    logging.getLogger("nomina.learning").setLevel(logging.INFO)
+    loaded = load_config(Recipe, recipe, overrides or ())
+    best = fit(
+        loaded,
+        Path("runs") / loaded.name if out is None else out,
+        accelerator=accelerator,
+        devices=_number_of(devices),
+    )
+    if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
+        typer.echo(best)
+
+
+def _number_of(devices: str) -> int | str:
+    if devices == "auto":
+        return devices
+    if not devices.isdigit() or devices == "0":
+        raise ConfigError(f"--devices must be auto or a number from 1 on, got {devices!r}")
+    return int(devices)
