@@ -10,6 +10,7 @@ import torch
 from nomina.anatomy.schemes import read_label_map
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Verdict
+from nomina.inference.levels import LevelNaming
 from nomina.inference.presence import judge
 from nomina.networks.predict import PredictedFacts
 
@@ -34,18 +35,23 @@ def column(ranks: tuple[int, ...], top_height: int = 10) -> np.ndarray:
 
 
 def verdicts(
-    classes: np.ndarray, *, seen: float = 0.0, confidence: float = 0.95, content: tuple[int, int] = (0, 79)
+    classes: np.ndarray,
+    *,
+    seen: float = 0.0,
+    confidence: float = 0.95,
+    agreement: float = 1.0,
+    content: tuple[int, int] = (0, 79),
 ) -> dict[str, Verdict]:
     facts = PredictedFacts((), torch.full((len(STRUCTURES),), seen))
-    sure = np.full(len(STRUCTURES) + 1, confidence)
-    return judge(classes, GRID, STRUCTURES, sure, facts, content)
+    certainty = np.full(classes.shape, round(255 * confidence), dtype=np.uint8)
+    return judge(LevelNaming(classes, agreement), certainty, GRID, STRUCTURES, facts, content)
 
 
 def test_what_is_there_is_present_with_its_volume() -> None:
     verdict = verdicts(column((1, 2, 3)))["L4 vertebra"]
     assert verdict.presence == "present"
     assert verdict.volume_ml == pytest.approx(5 * 15 * 10 * 3.0 / 1000)
-    assert verdict.score == pytest.approx(0.95)
+    assert verdict.score == pytest.approx(0.95, abs=0.003)
     assert not verdict.is_partial
 
 
@@ -72,6 +78,13 @@ def test_a_missing_level_that_the_picture_suggests_is_uncertain() -> None:
 
 def test_a_doubtful_mask_is_uncertain() -> None:
     assert verdicts(column((1, 2)), confidence=0.5)["L5 vertebra"].presence == "uncertain"
+
+
+def test_levels_on_which_slices_disagree_are_uncertain_but_the_canal_is_not() -> None:
+    found = verdicts(column((1, 2)), agreement=0.4)
+    assert found["L5 vertebra"].presence == "uncertain"
+    assert "disagree" in found["L5 vertebra"].reason
+    assert found["spinal canal"].presence == "present"
 
 
 def test_a_scan_without_a_spine_has_everything_absent() -> None:
@@ -104,5 +117,6 @@ def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(sh
             classes[np.isin(reference.array, (rank, 100 + rank))] = rank
         expected = {names[value - 101] for value in np.unique(reference.array) if 101 <= value <= 125}
         whole = (0, reference.array.shape[2] - 1)
-        found = judge(classes, reference.grid, names, np.ones(10), None, whole)
+        sure = np.full(classes.shape, 255, dtype=np.uint8)
+        found = judge(LevelNaming(classes, 1.0), sure, reference.grid, names, None, whole)
         assert {name for name, verdict in found.items() if verdict.is_partial} == expected, patient

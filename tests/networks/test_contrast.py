@@ -158,9 +158,7 @@ def _shortcut_experiment(num_classes: int, num_steps: int, side: int) -> None:
     assert retrieved > 0.9
 
 
-def _train_on_noise(
-    num_classes: int, num_steps: int, side: int, *, is_shortcut: bool
-) -> tuple[float, float]:
+def _train_on_noise(num_classes: int, num_steps: int, side: int, *, is_shortcut: bool) -> tuple[float, float]:
     """Loss and share of classes retrieved on fresh noise after training."""
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.LeakyReLU(), nn.Conv2d(16, 16, 3, padding=1))

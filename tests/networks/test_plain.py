@@ -1,17 +1,20 @@
 """The control has ATM-Net's backbone and no words."""
 
+from collections.abc import Callable
+
 import torch
 
 from nomina.networks.build import build_network
 from nomina.networks.plain import PlainConfig, PlainNet
 from nomina.networks.residual_unet import ResidualUNetConfig
+from nomina.networks.words import EncodedPrompts
 
-CONFIG = PlainConfig(
-    backbone=ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1)), num_slices=1
-)
+CONFIG = PlainConfig(backbone=ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1)), num_slices=1)
 
 
-def test_words_change_nothing_and_every_parameter_learns(make_words, structures) -> None:  # type: ignore[no-untyped-def]
+def test_words_change_nothing_and_every_parameter_learns(
+    make_words: Callable[..., EncodedPrompts], structures: tuple[str, ...]
+) -> None:
     network = build_network(CONFIG, structures, text_width=16)
     assert isinstance(network, PlainNet)
     patch = torch.randn(1, 1, 16, 16)

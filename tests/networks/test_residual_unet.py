@@ -8,9 +8,7 @@ from nomina.errors import ConfigError
 from nomina.networks.residual_unet import ResidualUNet, ResidualUNetConfig
 
 SMALL = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1))
-FOLDED = ResidualUNetConfig(
-    stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1), shuffle=2, output_channels=12
-)
+FOLDED = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1), shuffle=2, output_channels=12)
 
 
 def build(cfg: ResidualUNetConfig, num_inputs: int = 3) -> ResidualUNet:

@@ -24,8 +24,8 @@ class ClassMap:
     """Class index, 0 background."""
     grid: Grid
     """The scan's grid in canonical (RAS) order."""
-    confidence: Float[np.ndarray, " n"]
-    """Mean probability of each class over the voxels it won; 0 where it won none."""
+    certainty: UInt8[np.ndarray, "i j k"]
+    """Probability of the winning kind (any level of it) in steps of 1/255."""
 
 
 def winning_classes(
@@ -44,21 +44,17 @@ def winning_classes(
         kinds: Kind of each class 0…n−1; classes of one kind pool their probabilities first.
         report: Called with the number of slices done.
     """
-    winners = np.zeros(native.shape, dtype=np.uint8)
-    num_classes = len(kinds)
-    sums, counts = np.zeros(num_classes), np.zeros(num_classes)
+    winners, certainty = np.zeros(native.shape, dtype=np.uint8), np.zeros(native.shape, dtype=np.uint8)
     along_j, along_k = (linear_weights(prepared, native, axis) for axis in (1, 2))
     for where, probabilities in slices:
         along_j, along_k = along_j.to(probabilities.device), along_k.to(probabilities.device)
         for index, plane in zip(range(where.start, where.stop), probabilities, strict=True):
-            best, winner = _winner(along_j @ (plane @ along_k.T), kinds)
+            winner, probability = _winner(along_j @ (plane @ along_k.T), kinds)
             winners[index] = winner.cpu().numpy()
-            flat = winner.flatten().cpu().numpy()
-            sums += np.bincount(flat, weights=best.flatten().cpu().numpy(), minlength=num_classes)
-            counts += np.bincount(flat, minlength=num_classes)
+            certainty[index] = (probability * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         if report:
             report(where.stop)
-    return ClassMap(winners, native, sums / np.maximum(counts, 1))
+    return ClassMap(winners, native, certainty)
 
 
 def linear_weights(source: Grid, target: Grid, axis: int) -> Float[Tensor, "t s"]:
@@ -78,21 +74,18 @@ def linear_weights(source: Grid, target: Grid, axis: int) -> Float[Tensor, "t s"
 
 def _winner(
     maps: Float[Tensor, "n j k"], kinds: Sequence[str]
-) -> tuple[Float[Tensor, "j k"], UInt8[Tensor, "j k"]]:
-    """Most probable kind, then the most probable class of that kind; and that class's own probability."""
+) -> tuple[UInt8[Tensor, "j k"], Float[Tensor, "j k"]]:
+    """The most probable class of the most probable kind, and the probability of that kind."""
     total = torch.zeros_like(maps[0])
-    best, winner = torch.zeros_like(total), torch.zeros(total.shape, dtype=torch.uint8, device=maps.device)
+    winner = torch.zeros(total.shape, dtype=torch.uint8, device=maps.device)
     for kind in dict.fromkeys(kinds):
         members = [index for index, other in enumerate(kinds) if other == kind]
-        level_best, level = _running_maximum(maps[members])
+        _, level = _running_maximum(maps[members])
         kind_total = maps[members].sum(dim=0)
-        ahead = kind_total > total
+        members_table = torch.tensor(members, dtype=torch.uint8, device=maps.device)
+        winner = torch.where(kind_total > total, members_table[level.long()], winner)
         total = torch.maximum(total, kind_total)
-        best = torch.where(ahead, level_best, best)
-        winner = torch.where(
-            ahead, torch.tensor(members, dtype=torch.uint8, device=maps.device)[level.long()], winner
-        )
-    return best, winner
+    return winner, total
 
 
 def _running_maximum(maps: Float[Tensor, "n j k"]) -> tuple[Float[Tensor, "j k"], UInt8[Tensor, "j k"]]:

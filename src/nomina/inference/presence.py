@@ -1,14 +1,15 @@
 """The verdict per structure: present, absent, outside the field of view, or uncertain."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Integer, UInt8
 
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
+from nomina.inference.levels import LevelNaming
 from nomina.networks.predict import PredictedFacts
 
 MIN_VOLUME_ML = 0.15
@@ -27,6 +28,9 @@ reference label maps they tell every partly visible vertebra from every whole on
 SURE = 0.75
 """A mask of lower mean probability is reported as uncertain [choice]."""
 
+AGREED = 0.6
+"""Levels are uncertain when a smaller share of disc voxels bore the name the scan settled on [choice]."""
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -34,35 +38,41 @@ class _Found:
 
     volume_ml: float
     confidence: float
+    """Mean probability of its kind over its voxels."""
     is_partial: bool = False
+    agreement: float = 1.0
+    """Share of disc voxels that bore the level's settled name from the start; 1 for what has no level."""
 
 
 def judge(
-    classes: UInt8[np.ndarray, "i j k"],
+    naming: LevelNaming,
+    certainty: UInt8[np.ndarray, "i j k"],
     grid: Grid,
     structures: Sequence[str],
-    confidence: Float[np.ndarray, " n"],
     facts: PredictedFacts | None,
     content: tuple[int, int],
 ) -> dict[str, Verdict]:
     """A verdict for every structure that the model knows.
 
     Args:
-        classes: Class of each voxel on the canonical (RAS) grid.
+        naming: Class of each voxel on the canonical (RAS) grid, cleaned, and how far slices agreed on levels.
+        certainty: Probability of each voxel's kind in steps of 1/255.
         grid: That grid.
         structures: Names of classes 1…n−1.
-        confidence: Mean probability of each class over its voxels.
         facts: What the network read off the picture; None for a network without facts.
         content: First and last index along S that hold image content (not padding).
     """
+    classes = naming.classes
     counts = np.bincount(classes.ravel(), minlength=len(structures) + 1)
+    sums = np.bincount(classes.ravel(), weights=certainty.ravel(), minlength=len(structures) + 1)
     found: dict[str, _Found] = {}
     for index, name in enumerate(structures, start=1):
         volume_ml = float(counts[index]) * grid.voxel_volume_ml
         if volume_ml >= MIN_VOLUME_ML:
-            found[name] = _Found(volume_ml, float(confidence[index]))
+            agreement = naming.agreement if spine_kind(name) is not None else 1.0
+            found[name] = _Found(volume_ml, float(sums[index] / counts[index]) / 255, agreement=agreement)
     for name in _cut_vertebrae(classes, grid, structures, found, content):
-        found[name] = _Found(found[name].volume_ml, found[name].confidence, is_partial=True)
+        found[name] = replace(found[name], is_partial=True)
     return {
         name: _present(name, found[name]) if name in found else _missing(name, index, found, facts)
         for index, name in enumerate(structures)
@@ -71,11 +81,11 @@ def judge(
 
 def _present(name: str, found: _Found) -> Verdict:
     cut = "; it is cut by the border of the scan" if found.is_partial else ""
-    presence: Presence = "present" if found.confidence >= SURE else "uncertain"
-    reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{cut}"
-    return Verdict(
-        name, presence, round(found.confidence, 3), reason, round(found.volume_ml, 3), found.is_partial
-    )
+    level = "" if found.agreement >= AGREED else "; slices disagree on its level"
+    presence: Presence = "present" if found.confidence >= SURE and not level else "uncertain"
+    score = round(found.confidence * found.agreement, 3)
+    reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{level}{cut}"
+    return Verdict(name, presence, score, reason, round(found.volume_ml, 3), found.is_partial)
 
 
 def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFacts | None) -> Verdict:

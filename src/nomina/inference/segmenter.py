@@ -1,7 +1,7 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -137,10 +137,11 @@ class Segmenter:
         if progress:
             progress(0.3)
         classes = self._classify(image, grid, canonical.grid, words, progress)
-        labels = without_islands(consistent_levels(classes.array, known).classes)
-        verdicts = judge(labels, classes.grid, known, classes.confidence, facts, _content(canonical))
+        naming = consistent_levels(classes.array, known)
+        naming = replace(naming, classes=without_islands(naming.classes))
+        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
         found = [name for name in asked if verdicts[name].volume_ml > 0]
-        label_map = _label_map(labels, classes.grid, asked, found, known)
+        label_map = _label_map(naming.classes, classes.grid, asked, found, known)
         return Segmentation(
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),

@@ -31,14 +31,13 @@ class CanalShape:
 
 
 @dataclass(frozen=True)
-class _Station:
+class Station:
     """Bony canal and sac at one height of the column."""
 
     place: float
     """Ranks from the bottom; sacral segments are 0, -1, -2 …"""
     centre_mm: np.ndarray
     right: np.ndarray
-    front: np.ndarray
     canal: tuple[float, float]
     """Half width and half depth of the bony canal."""
     sac: tuple[float, float]
@@ -49,7 +48,7 @@ class _Station:
 
 def canal_stations(
     vertebrae: Sequence[Vertebra], sacrum: Sequence[SacralSegment], shape: CanalShape
-) -> list[_Station]:
+) -> list[Station]:
     """Stations from S5 up: one behind each body, one behind each disc."""
     stations = []
     for segment in reversed(sacrum):
@@ -66,7 +65,7 @@ def canal_stations(
 
 def _station(
     place: float, vertebra: Vertebra, z: float, canal: tuple[float, float], shape: CanalShape
-) -> _Station:
+) -> Station:
     at_disc = z != 0.0
     stenosis = 0.55 * vertebra.bulge_mm * at_disc
     canal_depth = canal[1] - stenosis / 2
@@ -74,11 +73,10 @@ def _station(
     # The sac hangs close behind the bodies; at L5-S1 fat parts them.
     gap = 1.0 + 2.5 * np.clip(1.0 - abs(place - 0.2), 0, 1)
     sac_depth = max(min(canal[1] * shape.sac_share, canal_depth - gap / 2), 2.0)
-    return _Station(
+    return Station(
         place=place,
         centre_mm=vertebra.frame.at(0, back - canal_depth, z),
         right=vertebra.frame.axes[:, 0],
-        front=vertebra.frame.axes[:, 1],
         canal=(canal[0], canal_depth),
         sac=(canal[0] * 0.80 - 0.5 * stenosis, sac_depth),
         sac_forward_mm=canal_depth - gap - sac_depth,
@@ -88,7 +86,7 @@ def _station(
 class _Tube:
     """Smooth curves through the stations, sampled every `STEP_MM`."""
 
-    def __init__(self, stations: Sequence[_Station]) -> None:
+    def __init__(self, stations: Sequence[Station]) -> None:
         centres = np.array([s.centre_mm for s in stations])
         length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(centres, axis=0), axis=1))])
         num_steps = max(int(length[-1] / STEP_MM), 2)
@@ -115,7 +113,7 @@ class _Tube:
 
 
 def paint_canal(
-    canvas: Canvas, stations: Sequence[_Station], shape: CanalShape, rng: np.random.Generator
+    canvas: Canvas, stations: Sequence[Station], shape: CanalShape, rng: np.random.Generator
 ) -> None:
     """Paint epidural fat, then the dural sac with its contents (label 100)."""
     tube = _Tube(stations)

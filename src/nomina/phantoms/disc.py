@@ -40,7 +40,7 @@ def paint_disc(canvas: Canvas, upper: Vertebra, lower: Vertebra) -> None:
     # A bulging disc is fullest at mid-height, as its fibres arch outwards.
     bulge = upper.bulge_mm * np.clip(room * (4 / upper.disc_height_mm), 0.3, 1)
     bulge = np.where(box.y < 0, bulge, 0.5 * bulge)
-    hollow = 1.5 * np.exp(-((box.x / 8.0) ** 2)) * (box.y < 0) * (upper.bulge_mm < 2)
+    hollow = 1.0 * np.exp(-((box.x / 8.0) ** 2)) * (box.y < 0) * (upper.bulge_mm < 2)
     wall, _ = rounded_rectangle(box.x, box.y - hollow, half_width, half_depth)
     between = room > 0
     canvas.paint(box, between & (wall < bulge + LIGAMENT_MM), "ligament", 0)

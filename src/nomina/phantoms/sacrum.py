@@ -1,6 +1,7 @@
 """The sacrum: five fused segments that curve, alae, sacral canal, median crest."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,9 +12,8 @@ from nomina.phantoms.morphometry import (
     SACRAL_HEIGHTS_MM,
     SACRAL_WIDTHS_MM,
     TABLE,
-    Morphometry,
 )
-from nomina.phantoms.shapes import blend_min, ellipse
+from nomina.phantoms.shapes import Field, blend_min, ellipse
 from nomina.phantoms.tissues import CANAL, INDEX
 from nomina.phantoms.vertebra import CORTEX_MM, body
 
@@ -53,15 +53,17 @@ def build_sacrum(slope_deg: float, scale: float, curvature: float) -> tuple[Sacr
 
 def as_vertebra(segment: SacralSegment) -> Vertebra:
     """The body of a sacral segment in the words of a mobile vertebra, so that body functions serve both."""
-    size = Morphometry(
-        *(
-            segment.height_mm,
-            segment.upper_width_mm,
-            segment.lower_width_mm,
-            segment.upper_depth_mm,
-            segment.lower_depth_mm,
-        ),
-        *_arch_sizes(segment),
+    canal_width_mm, canal_depth_mm = sacral_canal(segment)
+    # Of the arch's sizes only the canal's mean something here.
+    size = replace(
+        TABLE["L5"],
+        height_mm=segment.height_mm,
+        upper_width_mm=segment.upper_width_mm,
+        lower_width_mm=segment.lower_width_mm,
+        upper_depth_mm=segment.upper_depth_mm,
+        lower_depth_mm=segment.lower_depth_mm,
+        canal_width_mm=canal_width_mm,
+        canal_depth_mm=canal_depth_mm,
     )
     return Vertebra(
         name=f"S{segment.rank} vertebra",
@@ -75,23 +77,6 @@ def as_vertebra(segment: SacralSegment) -> Vertebra:
         disc_height_mm=REMNANT_MM,
         degeneration=5,
         bulge_mm=0.0,
-    )
-
-
-def _arch_sizes(segment: SacralSegment) -> tuple[float, ...]:
-    """The remaining fields of `Morphometry`, from L5; only the canal's are used."""
-    lowest = TABLE["L5"]
-    return (
-        sacral_canal(segment)[0],
-        sacral_canal(segment)[1],
-        lowest.pedicle_width_mm,
-        lowest.pedicle_height_mm,
-        lowest.transverse_span_mm,
-        lowest.spinous_length_mm,
-        lowest.spinous_height_mm,
-        lowest.spinous_drop_mm,
-        lowest.spinous_slope_deg,
-        REMNANT_MM,
     )
 
 
@@ -115,34 +100,37 @@ def _paint_segment(canvas: Canvas, segment: SacralSegment) -> None:
     box = canvas.box(segment.frame, (-side, -60, -half - 3), (side, 24, half + 2))
     if box is None:
         return
-    vertebra = as_vertebra(segment)
-    width, depth = sacral_canal(segment)
-    back = vertebra.back_mm
-    x, y, z = box.x, box.y, box.z
-    aside = np.abs(x)
-    place = z / segment.height_mm
-    alae = ellipse(
-        aside, y - (back + 1.0), 0.95 * segment.upper_width_mm * (1 + 0.15 * place), 9.5 - 0.8 * segment.rank
-    )
-    crest_z = np.minimum(np.abs(place), 0.6)
-    crest = ellipse(x, y - (back - depth - 2.0), 4.0, (11.0 - 1.6 * segment.rank) * (1.15 - 1.1 * crest_z))
-    shell = ellipse(x, y - (back - depth / 2), width / 2 + 4.0, depth / 2 + 4.5)
-    arch = blend_min(blend_min(shell, crest, 3.0), alae, 3.0)
-    arch = np.maximum(arch, np.abs(z) - (half + 2.0))
-    solid = blend_min(body(vertebra, x, y, z), arch, 2.0)
-    foramen = np.sqrt((aside - 0.42 * segment.upper_width_mm) ** 2 + (z + half) ** 2) - (
-        5.0 - 0.5 * segment.rank
-    )
-    solid = np.maximum(solid, -foramen)
-    solid = (
-        np.maximum(solid, z - half + (aside > segment.upper_width_mm / 2) * 2.0)
-        if segment.rank == 1
-        else solid
-    )
+    solid_body = body(as_vertebra(segment), box.x, box.y, box.z)
+    solid = blend_min(solid_body, _mass_and_crest(segment, box.x, box.y, box.z), 2.0)
+    solid = np.maximum(solid, -_foramina(segment, box.x, box.z))
     held = [INDEX[name] for name in (*CANAL, "epidural fat")]
-    free = ~np.isin(canvas.tissues[box.window], held) | (body(vertebra, x, y, z) < 0)
+    free = ~np.isin(canvas.tissues[box.window], held) | (solid_body < 0)
     canvas.paint(box, (solid < 0) & free, "cortical bone", 0)
     canvas.paint(box, (solid < -CORTEX_MM) & free, "marrow")
+
+
+def _mass_and_crest(segment: SacralSegment, x: Field, y: Field, z: Field) -> Field:
+    """Distance to the lateral masses (at S1 the alae), the wall behind the canal and the median crest."""
+    width, depth = sacral_canal(segment)
+    back, half = as_vertebra(segment).back_mm, segment.height_mm / 2
+    place = np.clip(z / segment.height_mm, -0.6, 0.6)
+    mass_width = segment.upper_width_mm * (1 + 0.15 * place)
+    mass = ellipse(x, y - (back + 3.0), mass_width, 15.5 - 2.2 * segment.rank)
+    crest_height = (11.0 - 1.6 * segment.rank) * (1.15 - 1.1 * np.abs(place))
+    crest = ellipse(x, y - (back - depth - 2.0), 4.0, crest_height)
+    wall = ellipse(x, y - (back - depth / 2), width / 2 + 4.0, depth / 2 + 4.5)
+    solid = blend_min(blend_min(wall, crest, 3.0), mass, 3.0)
+    # Fused segments overlap; the alae stay below the endplate of S1.
+    lid = half - 2.0 if segment.rank == 1 else half + 2.0
+    return np.maximum(solid, np.maximum(z - lid, -z - (half + 2.0)))
+
+
+def _foramina(segment: SacralSegment, x: Field, z: Field) -> Field:
+    """Distance to the holes between this segment's lateral mass and the next one's."""
+    aside = np.abs(x) - 0.42 * segment.upper_width_mm
+    below = z + segment.height_mm / 2
+    distance: Field = np.sqrt(aside * aside + below * below) - np.float32(5.0 - 0.5 * segment.rank)
+    return distance
 
 
 def _paint_remnant(canvas: Canvas, segment: SacralSegment) -> None:

@@ -25,7 +25,7 @@ def footprint(vertebra: Vertebra, x: Field, y: Field, z: Field) -> tuple[Field, 
     half_depth = 0.25 * (
         (size.upper_depth_mm + size.lower_depth_mm) + place * (size.upper_depth_mm - size.lower_depth_mm)
     )
-    hollow = 2.0 * np.exp(-((x / 8.0) ** 2)) * (y < 0)
+    hollow = 1.2 * np.exp(-((x / 8.0) ** 2)) * (y < 0)
     return rounded_rectangle(x, y - hollow, half_width * narrowing, half_depth * narrowing)
 
 

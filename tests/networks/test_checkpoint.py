@@ -1,0 +1,203 @@
+"""A checkpoint folder comes back as it was, or is refused by name."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nomina.errors import CheckpointError, EncoderError, OutputError
+from nomina.language.bank import PromptBank
+from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.build import Network, NetworkConfig, build_network
+from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.plain import PlainConfig
+from nomina.networks.residual_unet import ResidualUNetConfig
+from nomina.networks.swin_unetr import SwinUNETRConfig
+
+SMALL = ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1))
+ATM = ATMNetConfig(backbone=SMALL, fusion_width=16, contrast_width=8, num_slices=1)
+SWIN = ATMNetConfig(
+    backbone=SwinUNETRConfig(feature_size=12), fusion_width=16, contrast_width=8, num_slices=1
+)
+PLAIN = PlainConfig(backbone=SMALL, num_slices=1)
+
+Save = Callable[..., Network]
+
+
+@pytest.fixture
+def bank(make_bank: Callable[..., PromptBank], structures: tuple[str, ...]) -> PromptBank:
+    return make_bank(structures)
+
+
+@pytest.fixture
+def save(bank: PromptBank, structures: tuple[str, ...]) -> Save:
+    """Writes a checkpoint with random weights and returns the network."""
+
+    def write(folder: Path, cfg: NetworkConfig = ATM, dtype: torch.dtype = torch.float32) -> Network:
+        torch.manual_seed(0)
+        network = build_network(cfg, structures, text_width=16).eval()
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        save_checkpoint(
+            folder,
+            weights=network.state_dict(),
+            cfg=CheckpointConfig(network=cfg),
+            structures=structures,
+            bank=bank,
+            run={"step": 7},
+            dtype=dtype,
+        )
+        return network
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path: Path, save: Save) -> Path:
+    save(tmp_path / "net")
+    return tmp_path / "net"
+
+
+def rewrite(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file and make run.json agree, as somebody would who knows the format."""
+    (folder / name).write_bytes(content)
+    run = json.loads((folder / "run.json").read_text())
+    run["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "run.json").write_text(json.dumps(run))
+
+
+@pytest.mark.parametrize("cfg", [ATM, PLAIN, SWIN], ids=["atm_net", "plain", "swin"])
+def test_what_is_loaded_gives_the_same_logits(
+    tmp_path: Path, save: Save, bank: PromptBank, structures: tuple[str, ...], cfg: NetworkConfig
+) -> None:
+    network = save(tmp_path / "net", cfg)
+    checkpoint = load_checkpoint(tmp_path / "net")
+    patch = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        expected = network(patch, checkpoint.words())
+        torch.testing.assert_close(checkpoint.network(patch, checkpoint.words()), expected)
+    assert checkpoint.structures == structures
+    assert checkpoint.config == CheckpointConfig(network=cfg)
+    assert checkpoint.bank.digest == bank.digest
+    assert checkpoint.name == "net"
+    assert checkpoint.run["step"] == 7
+    assert not checkpoint.network.training
+
+
+def test_half_precision_storage_rounds_the_weights_only_to_float16(tmp_path: Path, save: Save) -> None:
+    network = save(tmp_path / "net", dtype=torch.float16)
+    loaded = load_checkpoint(tmp_path / "net").network.state_dict()
+    for name, value in network.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        torch.testing.assert_close(loaded[name], value.half().to(value.dtype), rtol=0, atol=0)
+
+
+def test_the_digest_names_weights_and_words(tmp_path: Path, save: Save, folder: Path) -> None:
+    save(tmp_path / "again")
+    assert load_checkpoint(tmp_path / "again").digest == load_checkpoint(folder).digest
+    save(tmp_path / "other", PLAIN)
+    assert load_checkpoint(tmp_path / "other").digest != load_checkpoint(folder).digest
+
+
+def test_saving_replaces_the_folder_as_a_whole(tmp_path: Path, save: Save, folder: Path) -> None:
+    (folder / "stray").write_text("of an older version")
+    save(folder, PLAIN)
+    assert not (folder / "stray").exists()
+    assert load_checkpoint(folder).config.network == PLAIN
+    assert os.listdir(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "structures.json", "bank.npz", "run.json"]
+)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=f"has no {name}"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "structures.json", "bank.npz"])
+def test_an_altered_byte_is_found_and_the_file_named(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name} is not the file that run.json records"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"files": 3}', "{}"])
+def test_a_damaged_run_record_is_refused(folder: Path, content: str) -> None:
+    (folder / "run.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        load_checkpoint(folder)
+
+
+def test_another_format_is_refused_with_both_numbers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {"format": 99}
+    rewrite(folder, "config.json", json.dumps(config).encode())
+    with pytest.raises(CheckpointError, match="has format 99, this version of nomina reads 1"):
+        load_checkpoint(folder)
+
+
+def test_an_unknown_setting_is_refused_by_name(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["num_heads"] = 3
+    rewrite(folder, "config.json", json.dumps(config).encode())
+    with pytest.raises(CheckpointError, match="num_heads"):
+        load_checkpoint(folder)
+
+
+def test_structures_of_another_number_do_not_fit_the_weights(folder: Path) -> None:
+    rewrite(folder, "structures.json", b'["L5 vertebra", "L4 vertebra"]')
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not fit the network"):
+        load_checkpoint(folder)
+
+
+def test_structures_with_other_names_have_no_words(folder: Path) -> None:
+    others = ["L3 vertebra", "L2 vertebra", "spinal canal", "L3-L4 disc", "L2-L3 disc"]
+    rewrite(folder, "structures.json", json.dumps(others).encode())
+    with pytest.raises(EncoderError, match="has no embedding of .*L3"):
+        load_checkpoint(folder).words()
+
+
+def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+class _Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "bank.npz"])
+def test_loading_executes_no_code(folder: Path, tmp_path: Path, name: str) -> None:
+    trap = tmp_path / "executed"
+    if name == "bank.npz":
+        with (tmp_path / "bomb.npz").open("wb") as file:
+            bomb = np.array([_Bomb(trap)], dtype=object)
+            np.savez(file, header=bomb, vectors=bomb)
+        content = (tmp_path / "bomb.npz").read_bytes()
+    else:
+        content = pickle.dumps({"weight": _Bomb(trap)})
+    rewrite(folder, name, content)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+    assert not trap.exists()
+
+
+def test_an_unwritable_place_is_said(tmp_path: Path, save: Save) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save(tmp_path / "file" / "net")
