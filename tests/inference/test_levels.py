@@ -81,3 +81,19 @@ def test_a_scan_without_discs_is_left_alone() -> None:
     classes = spine()
     classes[classes > CANAL] = 0
     assert consistent_levels(classes, STRUCTURES).classes is classes
+
+
+def test_a_piece_that_is_mostly_one_level_is_that_level() -> None:
+    truth = spine()
+    said = truth.copy()
+    body = np.argwhere(truth[2] == 3)
+    specks = body[np.random.default_rng(0).choice(len(body), len(body) // 4, replace=False)]
+    said[2, specks[:, 0], specks[:, 1]] = 2
+    np.testing.assert_array_equal(consistent_levels(said, STRUCTURES).classes, truth)
+
+
+def test_two_vertebrae_that_touch_keep_their_names() -> None:
+    joined = spine()
+    joined[1, 10:12, 13:17] = 1
+    joined[1, 10:12, 15:17] = 2
+    np.testing.assert_array_equal(consistent_levels(joined, STRUCTURES).classes, joined)

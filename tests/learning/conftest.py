@@ -1,13 +1,87 @@
-"""Small labelled scans as files, in the layouts of the datasets."""
+"""Small labelled scans as files, in the layouts of the datasets and as prepared datasets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+import torch
+
+from nomina.imaging.preparation import ImagePreparation
+from nomina.learning.prepared import (
+    PrepareConfig,
+    PreparedDataset,
+    PreparedEntry,
+    open_prepared,
+    write_array,
+    write_index,
+)
 
 WriteImage = Callable[..., None]
+Arrays = tuple[np.ndarray, np.ndarray]
+
+STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5 disc")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small tensors: one thread is faster, and sums are taken in one order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_prepared() -> Callable[..., PreparedDataset]:
+    """Writes scans and class indices (axes R, A, S) as a prepared dataset of a short spine."""
+
+    def make(
+        folder: Path, cases: Mapping[str, Arrays], spacing_mm: float = 1.0, dataset: str = "boxes"
+    ) -> PreparedDataset:
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = []
+        for case_id, (image, labels) in cases.items():
+            write_array(folder, case_id, "image", image.astype(np.float16))
+            write_array(folder, case_id, "labels", labels.astype(np.uint8))
+            affine = np.diag([4.0, spacing_mm, spacing_mm, 1.0])
+            counts = {name: int((labels == n).sum()) for n, name in enumerate(STRUCTURES, start=1)}
+            entries.append(
+                PreparedEntry(
+                    folder=folder,
+                    id=case_id,
+                    patient=case_id.split("_")[0],
+                    dataset=dataset,
+                    shape=image.shape,
+                    affine=tuple(map(tuple, affine.tolist())),
+                    spacing_mm=(4.0, spacing_mm, spacing_mm),
+                    voxel_counts=counts,
+                    num_ignored_voxels=int((labels == 255).sum()),
+                    sequence="T2",
+                )
+            )
+        preparation = ImagePreparation(in_plane_spacing_mm=spacing_mm)
+        config = PrepareConfig(structures=STRUCTURES, image=preparation)
+        write_index(PreparedDataset(folder, config, tuple(entries), is_complete=True))
+        return open_prepared(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def short_spine() -> Callable[..., Arrays]:
+    """Scan and class indices of two vertebrae over two discs before a canal; `shift` moves it up."""
+
+    def make(seed: int = 0, size: tuple[int, int, int] = (3, 32, 40), shift: int = 0) -> Arrays:
+        labels = np.zeros(size, dtype=np.uint8)
+        labels[:, 6:10, 2:-2] = 3
+        for level, (disc, vertebra) in enumerate(((4, 1), (5, 2))):
+            bottom = 4 + 14 * level + shift
+            labels[:, 12:24, bottom : bottom + 4] = disc
+            labels[:, 12:24, bottom + 4 : bottom + 14] = vertebra
+        look = np.array([-1.0, 0.5, 0.5, 1.5, 0.0, 0.0])
+        noise = np.random.default_rng(seed).normal(0, 0.1, size)
+        return (look[labels] + noise).astype(np.float32), labels
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from nomina.errors import ConfigError
 from nomina.learning.losses import LossConfig, objective
 from nomina.networks.atm_net import ATMNet, ATMNetConfig
 from nomina.networks.build import build_network
+from nomina.networks.layers.contrast import ChannelContrast
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.swin_unetr import SwinUNETRConfig
 from nomina.networks.words import EncodedPrompts
@@ -43,7 +44,8 @@ def opened(network: ATMNet) -> ATMNet:
     for fusion in network.fusion:
         torch.nn.init.constant_(fusion.gate, 0.5)  # type: ignore[arg-type]
         torch.nn.init.normal_(fusion.view_embedding, std=0.1)  # type: ignore[arg-type]
-    for parameter in network.head.kernel[-1].parameters():  # type: ignore[union-attr]
+    assert isinstance(network.head, ChannelContrast)
+    for parameter in network.head.kernel[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return network
 
@@ -142,7 +144,7 @@ def test_every_parameter_learns_from_one_step(
     build: Build, make_words: MakeWords, patch: Tensor, cfg: ATMNetConfig
 ) -> None:
     network = opened(build(cfg))
-    losses_of(network, patch, make_words(), torch.zeros(2, 6, dtype=torch.long)).backward()
+    torch.autograd.backward(losses_of(network, patch, make_words(), torch.zeros(2, 6, dtype=torch.long)))
     idle = [n for n, p in network.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
     assert idle == []
 
@@ -159,7 +161,7 @@ def test_every_parameter_gets_a_gradient_even_when_nothing_is_known_of_the_facts
         "stated": words.saying([[None] * 6] * 2),
     }[mode]
     network = build()
-    losses_of(network, patch, heard, torch.full((2, 6), -1)).backward()
+    torch.autograd.backward(losses_of(network, patch, heard, torch.full((2, 6), -1)))
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 

@@ -162,7 +162,7 @@ def test_structures_of_another_number_do_not_fit_the_weights(folder: Path) -> No
 def test_structures_with_other_names_have_no_words(folder: Path) -> None:
     others = ["L3 vertebra", "L2 vertebra", "spinal canal", "L3-L4 disc", "L2-L3 disc"]
     rewrite(folder, "structures.json", json.dumps(others).encode())
-    with pytest.raises(EncoderError, match="has no embedding of .*L3"):
+    with pytest.raises(EncoderError, match=r"has no embedding of .*L3"):
         load_checkpoint(folder).words()
 
 

@@ -91,7 +91,7 @@ def test_unknown_pixels_do_not_count(
     other = torch.where(unknown, 50.0, features).requires_grad_()
     loss = contrast.loss(other, tokens, reference)
     torch.testing.assert_close(loss, contrast.loss(features, tokens, reference))
-    loss.backward()
+    torch.autograd.backward(loss)
     assert other.grad is not None
     assert (other.grad * unknown).abs().max() == 0
     assert other.grad.abs().max() > 0
@@ -112,7 +112,7 @@ def test_a_batch_without_a_known_pixel_costs_nothing(
     contrast: ChannelContrast, features: Tensor, tokens: Tensor
 ) -> None:
     loss = contrast.loss(features, tokens, torch.full((2, 8, 12), UNKNOWN))
-    loss.backward()
+    torch.autograd.backward(loss)
     assert loss.item() == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in contrast.parameters())
 
@@ -180,7 +180,7 @@ def _train_on_noise(num_classes: int, num_steps: int, side: int, *, is_shortcut:
             loss = contrast.loss(features, tokens, reference)
         if step < num_steps:
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
         else:
             losses.append(loss.item())

@@ -21,7 +21,7 @@ def test_words_change_nothing_and_every_parameter_learns(
     logits = network(patch)
     assert logits.shape == (1, 6, 16, 16)
     assert torch.equal(network(patch, make_words()), logits)
-    logits.square().sum().backward()
+    torch.autograd.backward(logits.square().sum())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
 
 

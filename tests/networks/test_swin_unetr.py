@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from monai.networks.layers import DropPath
 from monai.networks.nets import SwinUNETR
 from torch import nn
 
@@ -38,7 +39,7 @@ def test_the_last_two_features_are_the_raw_skip_and_the_bottleneck() -> None:
 
 def test_the_drop_path_rate_reaches_the_blocks() -> None:
     backbone = SwinUNETRBackbone(SwinUNETRConfig(feature_size=12, drop_path_rate=0.3), 1)
-    rates = [m.drop_prob for m in backbone.modules() if type(m).__name__ == "DropPath"]
+    rates = [m.drop_prob for m in backbone.modules() if isinstance(m, DropPath)]
     assert max(rates) == pytest.approx(0.3)
 
 

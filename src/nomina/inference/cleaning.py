@@ -1,17 +1,25 @@
 """Islands: pieces of a structure too small to be part of it are taken off, and it is said how much."""
 
+from collections.abc import Sequence
+
 import cc3d
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 MIN_SHARE = 0.05
 """Pieces smaller than this share of the structure's largest piece are islands [choice]: in a thin sagittal
 slab a spinous process is a piece of its own, with a tenth of the body's volume or more."""
 
+MAX_GAP_MM = 40.0
+"""Pieces whose bounding box is further than this from that of the largest piece are islands [choice]: between
+a body and its spinous process lies the canal, about 20 mm."""
 
-def without_islands(classes: UInt8[np.ndarray, "i j k"]) -> UInt8[np.ndarray, "i j k"]:
-    """Class indices with small pieces (26-connected) set to background."""
+
+def without_islands(
+    classes: UInt8[np.ndarray, "i j k"], spacing_mm: tuple[float, float, float]
+) -> UInt8[np.ndarray, "i j k"]:
+    """Class indices with small and far pieces (26-connected) of each class set to background."""
     cleaned = classes.copy()
     for index, box in enumerate(ndimage.find_objects(classes), start=1):
         if box is None:
@@ -19,6 +27,20 @@ def without_islands(classes: UInt8[np.ndarray, "i j k"]) -> UInt8[np.ndarray, "i
         pieces = cc3d.connected_components(classes[box] == index, connectivity=26)
         sizes = np.bincount(pieces.ravel())
         sizes[0] = 0
-        small = (sizes < MIN_SHARE * sizes.max()) & (sizes > 0)
-        cleaned[box][small[pieces]] = 0
+        islands = (sizes < MIN_SHARE * sizes.max()) & (sizes > 0)
+        islands |= (
+            _gaps_mm(cc3d.statistics(pieces)["bounding_boxes"], int(sizes.argmax()), spacing_mm) > MAX_GAP_MM
+        )
+        islands[0] = False
+        cleaned[box][islands[pieces]] = 0
     return cleaned
+
+
+def _gaps_mm(
+    boxes: Sequence[tuple[slice, slice, slice]], largest: int, spacing_mm: tuple[float, float, float]
+) -> Float[np.ndarray, " pieces"]:
+    """Distance of each bounding box from that of the largest piece."""
+    starts = np.array([[axis.start for axis in box] for box in boxes])
+    stops = np.array([[axis.stop for axis in box] for box in boxes])
+    apart = np.maximum(starts - stops[largest], starts[largest] - stops).clip(min=0)
+    return np.linalg.norm(apart * np.asarray(spacing_mm), axis=1)

@@ -2,7 +2,8 @@
 
 Discs are compact and lie apart, so each is one instance whatever it was named. From the bottom they are
 numbered in order; of all consecutive numberings the one wins that agrees with most voxels. In each slice the
-vertebrae then follow the discs that bore their number. Works on names only: no border moves.
+vertebrae then follow the discs that bore their number, and a piece of bone that is mostly one level is that
+level. Works on names only: no border moves.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,10 @@ from nomina.assessment.spine_levels import spine_kind, spine_rank
 
 MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
+
+DOMINANT_SHARE = 0.65
+"""A piece of bone in one slice belongs to one level when this share of it bears its name; below, the piece may
+be two vertebrae that touch at a facet joint [choice]."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[
     for index in range(len(classes)):
         named = _rename_vertebrae(vertebra_ranks[classes[index]], said[index], true[index])
         bones = vertebra_ranks[classes[index]] > 0
-        renamed[index][bones] = vertebra_class[np.clip(named[bones], 0, len(vertebra_class) - 1)]
+        named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
+        renamed[index][bones] = vertebra_class[named[bones]]
     return LevelNaming(renamed, float((said[known] == true[known]).mean()))
 
 
@@ -145,6 +151,15 @@ def _moves(
     kept = found[votes >= MIN_INSTANCE_SHARE * votes.max()]
     heights = [float(np.nonzero(here & (true == other))[1].mean()) for other in kept]
     return sorted((height, int(other - rank)) for height, other in zip(heights, kept, strict=True))
+
+
+def _one_name_per_piece(ranks: Integer[np.ndarray, "j k"]) -> Integer[np.ndarray, "j k"]:
+    """Each connected piece of bone in a slice takes the rank that dominates it, where one does."""
+    pieces = cc3d.connected_components(ranks > 0, connectivity=4)
+    votes = np.zeros((int(pieces.max()) + 1, int(ranks.max()) + 1))
+    np.add.at(votes, (pieces.ravel(), ranks.ravel()), 1)
+    dominant, share = votes.argmax(axis=1), votes.max(axis=1) / votes.sum(axis=1)
+    return np.where((share >= DOMINANT_SHARE)[pieces] & (pieces > 0), dominant[pieces], ranks)
 
 
 def _class_table(ranks: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, " r"]:

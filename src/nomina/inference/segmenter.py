@@ -138,7 +138,7 @@ class Segmenter:
             progress(0.3)
         classes = self._classify(image, grid, canonical.grid, words, progress)
         naming = consistent_levels(classes.array, known)
-        naming = replace(naming, classes=without_islands(naming.classes))
+        naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = _label_map(naming.classes, classes.grid, asked, found, known)

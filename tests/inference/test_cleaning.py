@@ -1,0 +1,45 @@
+"""Islands go, separate parts of a vertebra stay."""
+
+import numpy as np
+
+from nomina.inference.cleaning import MAX_GAP_MM, without_islands
+
+SPACING_MM = (4.0, 1.0, 1.0)
+
+
+def vertebra() -> np.ndarray:
+    """A body (class 3) and, across a canal of 20 mm, its spinous process with a tenth of the volume."""
+    classes = np.zeros((4, 90, 120), dtype=np.uint8)
+    classes[:, 50:80, 20:45] = 3
+    classes[:, 20:30, 22:30] = 3
+    return classes
+
+
+def test_a_spinous_process_apart_from_its_body_stays() -> None:
+    classes = vertebra()
+    np.testing.assert_array_equal(without_islands(classes, SPACING_MM), classes)
+
+
+def test_specks_are_removed_whatever_their_class() -> None:
+    classes = vertebra()
+    speckled = classes.copy()
+    speckled[1, 5:8, 100:104] = 3
+    np.testing.assert_array_equal(without_islands(speckled, SPACING_MM), classes)
+
+
+def test_a_large_piece_far_away_is_an_island() -> None:
+    classes = vertebra()
+    far = classes.copy()
+    far[:, 60:75, 45 + int(MAX_GAP_MM) + 1 : 45 + int(MAX_GAP_MM) + 11] = 3
+    np.testing.assert_array_equal(without_islands(far, SPACING_MM), classes)
+    near = classes.copy()
+    near[:, 60:75, 45 + int(MAX_GAP_MM) - 5 : 45 + int(MAX_GAP_MM) + 5] = 3
+    np.testing.assert_array_equal(without_islands(near, SPACING_MM), near)
+
+
+def test_the_input_is_not_changed() -> None:
+    classes = vertebra()
+    classes[1, 5, 100] = 3
+    before = classes.copy()
+    without_islands(classes, SPACING_MM)
+    np.testing.assert_array_equal(classes, before)
