@@ -19,8 +19,8 @@ MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
 
 DOMINANT_SHARE = 0.65
-"""A piece of bone in one slice belongs to one level when this share of it bears its name; below, it may be two
-vertebrae that touch at a facet joint [choice]."""
+"""A piece of bone in one slice belongs to one level when this share of it bears its name; below that it may
+be two vertebrae that touch at a facet joint [choice]."""
 
 
 @dataclass(frozen=True)
