@@ -9,6 +9,8 @@ import SimpleITK
 import torch
 
 from nomina.imaging.preparation import ImagePreparation
+from nomina.language.bank import PromptBank, Provenance
+from nomina.language.prompts import TEMPLATE_VERSION, all_sentences
 from nomina.learning.prepared import (
     PrepareConfig,
     PreparedDataset,
@@ -17,6 +19,10 @@ from nomina.learning.prepared import (
     write_array,
     write_index,
 )
+from nomina.learning.recipe import DataSource, Recipe, TrainConfig, WordsConfig
+from nomina.learning.sampling import SamplingConfig
+from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.residual_unet import ResidualUNetConfig
 
 WriteImage = Callable[..., None]
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -116,6 +122,55 @@ def spine() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
         return scan.clip(0).astype(np.uint16), labels
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_table() -> Callable[[Path, int], str]:
+    """Writes random vectors of every sentence about the short spine; returns the encoder's name."""
+
+    def write(path: Path, seed: int) -> str:
+        texts = all_sentences(STRUCTURES)
+        vectors = np.random.default_rng(seed).normal(size=(len(texts), 16))
+        provenance = Provenance(
+            encoder=f"random-{seed}",
+            source="none",
+            revision=None,
+            pooling="none",
+            lower_case=None,
+            normalised=False,
+            width=16,
+            licence="CC0-1.0",
+            template_version=TEMPLATE_VERSION,
+        )
+        PromptBank(texts, vectors.astype(np.float32), provenance).save(path)
+        return f"table:{path}"
+
+    return write
+
+
+@pytest.fixture
+def tiny_recipe(
+    tmp_path: Path,
+    make_prepared: Callable[..., PreparedDataset],
+    short_spine: Callable[..., Arrays],
+    write_table: Callable[[Path, int], str],
+) -> Recipe:
+    """Five steps of a small ATM-Net on one patient, validated on another."""
+    cases = {"p1_t1": short_spine(0), "p1_t2": short_spine(1, shift=4), "p2_t2": short_spine(2)}
+    make_prepared(tmp_path / "boxes", cases)
+    split = tmp_path / "split.json"
+    split.write_text('{"train": ["p1"], "validation": ["p2"]}')
+    backbone = ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1))
+    return Recipe(
+        name="tiny",
+        data=(DataSource(folder=str(tmp_path / "boxes"), split=str(split)),),
+        network=ATMNetConfig(backbone=backbone, fusion_width=16, contrast_width=8, num_slices=3),
+        words=WordsConfig(encoder=write_table(tmp_path / "words.npz", 0)),
+        sampling=SamplingConfig(patch_size=(32, 40)),
+        train=TrainConfig(
+            steps=5, batch_size=2, precision="fp32", validate_every=2, log_every=1, save_minutes=0.0
+        ),
+    )
 
 
 @pytest.fixture

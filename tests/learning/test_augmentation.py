@@ -113,9 +113,10 @@ def test_scale_is_pixels_of_the_slice_per_pixel_of_the_patch(
 def test_image_and_classes_stay_aligned_under_every_warp(
     tmp_path: Path, make_prepared: Callable[..., PreparedDataset], seed: int
 ) -> None:
-    """The classes are given as the image too: where the warped image is flat it must equal the warped classes."""
+    """A mask is given as the image too: half its grey is where the warped classes change."""
     rng = np.random.default_rng(seed)
-    labels = np.kron(rng.integers(0, 6, (1, 8, 10)), np.ones((1, 8, 8), dtype=int)).astype(np.uint8)
+    j, k = np.mgrid[:64, :80]
+    labels = (((j - 30) / 22) ** 2 + ((k - 38) / 15) ** 2 < 1)[None].astype(np.uint8)
     (entry,) = make_prepared(tmp_path, {"p1_t2": (labels.astype(float), labels)}).cases
     plan = PatchPlan(
         case=0,
@@ -129,11 +130,9 @@ def test_image_and_classes_stay_aligned_under_every_warp(
     )
     patch, target = cut_patch(index_case(entry, 6), plan, (48, 64), 1)
     known = target != IGNORED
-    wrong = ((patch[0] - target).abs() > 0.5) & known
-    # Interpolation between classes 0 and 5 passes through the others on a rim of one pixel.
-    assert wrong.float().mean() < 0.02
-    exact = ((patch[0] - target).abs() < 1e-3) & known
-    assert exact.sum() > 0.5 * known.sum()
+    assert known.sum() > 2000
+    assert ((patch[0] > 0.5) != (target == 1))[known].float().mean() < 0.01
+    assert (target == 1).sum() > 200
 
 
 def test_the_elastic_field_follows_the_seed(case: CaseIndex) -> None:

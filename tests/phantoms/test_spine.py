@@ -98,8 +98,8 @@ def test_bodies_measure_what_the_record_says(spine: SpinePhantom) -> None:
         points = middle_slice_body_mm(spine, record["label"])
         # A rectangle of side a has the variance a² / 12; endplates are concave, walls waisted.
         height, depth = np.sqrt(12 * points.var(axis=0))
-        assert height == pytest.approx(0.94 * record["height_mm"], rel=0.07)
-        assert depth == pytest.approx(0.92 * record["depth_mm"], rel=0.07)
+        assert 0.82 < height / record["height_mm"] < 1.0
+        assert 0.82 < depth / record["depth_mm"] < 1.0
 
 
 def test_bodies_grow_downwards(spine: SpinePhantom) -> None:

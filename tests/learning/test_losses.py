@@ -1,0 +1,210 @@
+"""The objective: numbers by hand, what is ignored, and parity with MONAI and torch."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceFocalLoss
+from torch import Tensor
+
+from nomina.errors import ConfigError
+from nomina.learning.losses import LossConfig, dice_focal, fact_loss, objective
+from nomina.networks.atm_net import NetworkOutput
+
+IGNORED = 255
+DICE = LossConfig(focal=0.0)
+FOCAL = LossConfig(dice=0.0)
+
+
+def logits_of(probabilities: Tensor) -> Tensor:
+    """Logits `b n i j` whose softmax is given as `b i j n`."""
+    return probabilities.log().movedim(-1, 1)
+
+
+@pytest.fixture
+def two_pixels() -> tuple[Tensor, Tensor]:
+    """Classes 1 and 2; given probabilities 0.6 and 0.5 for the right class."""
+    probabilities = torch.tensor([[[[0.3, 0.6, 0.1], [0.25, 0.25, 0.5]]]])
+    return logits_of(probabilities), torch.tensor([[[1, 2]]])
+
+
+@pytest.fixture
+def random_case() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 8, 8, generator=generator)
+    return logits, torch.randint(0, 5, (2, 8, 8), generator=generator)
+
+
+def test_dice_by_hand(two_pixels: tuple[Tensor, Tensor]) -> None:
+    # Class 1: 2·0.6 / (0.6 + 0.25 + 1); class 2: 2·0.5 / (0.1 + 0.5 + 1). Background is left out.
+    expected = 1 - (1.2 / 1.85 + 1.0 / 1.6) / 2
+    assert dice_focal(*two_pixels, DICE).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_focal_by_hand(two_pixels: tuple[Tensor, Tensor]) -> None:
+    expected = (0.4**2 * -math.log(0.6) + 0.5**2 * -math.log(0.5)) / 2
+    assert dice_focal(*two_pixels, FOCAL).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_two_are_summed_with_their_weights(two_pixels: tuple[Tensor, Tensor]) -> None:
+    dice, focal = dice_focal(*two_pixels, DICE), dice_focal(*two_pixels, FOCAL)
+    both = dice_focal(*two_pixels, LossConfig(dice=0.5, focal=3.0))
+    torch.testing.assert_close(both, 0.5 * dice + 3 * focal)
+
+
+def test_focal_without_gamma_is_cross_entropy(random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    loss = dice_focal(logits, target, LossConfig(dice=0.0, focal_gamma=0.0))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, target))
+    target[0, :3] = IGNORED
+    loss = dice_focal(logits, target, LossConfig(dice=0.0, focal_gamma=0.0))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, target, ignore_index=IGNORED))
+
+
+def test_a_perfect_answer_costs_nothing(random_case: tuple[Tensor, Tensor]) -> None:
+    _, target = random_case
+    logits = 50.0 * F.one_hot(target, 5).movedim(-1, 1)
+    assert dice_focal(logits, target, LossConfig()).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_dice_averages_over_the_classes_of_the_batch_alone() -> None:
+    """Class 2 is nowhere: claiming it costs Dice nothing (focal does that); class 1 is in image 0 only."""
+    probabilities = torch.tensor([[[[0.1, 0.8, 0.1]]], [[[0.5, 0.2, 0.3]]]])
+    target = torch.tensor([[[1]], [[0]]])
+    expected = 1 - 2 * 0.8 / (0.8 + 0.2 + 1)
+    assert dice_focal(logits_of(probabilities), target, DICE).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("is_monai_form", [False, True])
+def test_ignored_pixels_have_no_gradient_and_no_say(
+    random_case: tuple[Tensor, Tensor], is_monai_form: bool
+) -> None:
+    logits, target = random_case
+    target[:, 2:5, 3:] = IGNORED
+    cfg = LossConfig(is_monai_form=is_monai_form)
+    unknown = (target == IGNORED)[:, None].expand_as(logits)
+    logits.requires_grad_()
+    loss = dice_focal(logits, target, cfg)
+    torch.autograd.backward(loss)
+    assert logits.grad is not None
+    assert (logits.grad[unknown] == 0).all()
+    assert (logits.grad[~unknown] != 0).any()
+    other = torch.where(unknown, 7 * torch.randn_like(logits), logits)
+    torch.testing.assert_close(dice_focal(other, target, cfg), loss)
+
+
+def test_ignored_pixels_are_as_if_they_were_not_there(random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    target[:, :, 5:] = IGNORED
+    cropped = dice_focal(logits[..., :5], target[..., :5], LossConfig())
+    torch.testing.assert_close(dice_focal(logits, target, LossConfig()), cropped)
+
+
+@pytest.mark.parametrize("value", [IGNORED, 0])
+def test_batches_without_structures_give_finite_losses_and_gradients(value: int) -> None:
+    logits = torch.randn(1, 4, 6, 6, requires_grad=True)
+    loss = dice_focal(logits, torch.full((1, 6, 6), value), LossConfig())
+    torch.autograd.backward(loss)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert (loss.item() == 0) == (value == IGNORED)
+
+
+def test_the_monai_form_is_monais_stock_class(random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    cfg = LossConfig(is_monai_form=True, dice=0.7, focal=1.3, focal_gamma=1.5)
+    stock = DiceFocalLoss(softmax=True, to_onehot_y=True, gamma=1.5, lambda_dice=0.7, lambda_focal=1.3)
+    torch.testing.assert_close(dice_focal(logits, target, cfg), stock(logits, target[:, None]))
+
+
+def test_half_precision_logits_are_scored_in_full(random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    rounded = logits.bfloat16()
+    loss = dice_focal(rounded, target, LossConfig())
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, dice_focal(rounded.float(), target, LossConfig()))
+
+
+@pytest.fixture
+def output(random_case: tuple[Tensor, Tensor]) -> NetworkOutput:
+    logits, _ = random_case
+    generator = torch.Generator().manual_seed(1)
+    return NetworkOutput(
+        logits,
+        first_logits=torch.randn(2, 5, 2, 2, generator=generator),
+        statements=(torch.randn(2, 3, generator=generator), torch.randn(2, 4, generator=generator)),
+        presence=torch.randn(2, 4, generator=generator),
+        contrast_loss=torch.tensor(3.0),
+    )
+
+
+def test_facts_cost_cross_entropies_by_hand(output: NetworkOutput) -> None:
+    visible = torch.tensor([[True, False, True, True], [False, False, True, False]])
+    choices = torch.tensor([[2, -1], [0, -1]])
+    assert output.presence is not None
+    right = torch.where(visible, output.presence.sigmoid(), 1 - output.presence.sigmoid())
+    said = output.statements[0].softmax(-1)[[0, 1], [2, 0]]
+    expected = -right.log().mean() - said.log().mean()
+    torch.testing.assert_close(fact_loss(output, choices, visible), expected)
+
+
+def test_an_image_that_does_not_say_leaves_the_mean_to_the_others(output: NetworkOutput) -> None:
+    visible = torch.zeros(2, 4, dtype=torch.bool)
+    nothing = fact_loss(output, torch.full((2, 2), -1), visible)
+    one = fact_loss(output, torch.tensor([[-1, -1], [-1, 3]]), visible)
+    torch.testing.assert_close(one - nothing, -output.statements[1][1].log_softmax(-1)[3])
+
+
+def test_the_objective_weighs_its_parts(output: NetworkOutput, random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    target[0, :4, :4] = IGNORED
+    choices, visible = torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
+    cfg = LossConfig(contrast=2.0, first_logits=0.25, facts=0.3)
+    parts = objective(output, target, choices, visible, cfg, progress=1.0)
+    assert set(parts) == {"segmentation", "first_logits", "contrast", "facts"}
+    torch.testing.assert_close(parts["segmentation"], dice_focal(logits, target, cfg))
+    assert output.first_logits is not None
+    # Each of the 2 × 2 coarse pixels stands for 4 × 4; the class is that of the pixel at its middle.
+    coarse = torch.stack([target[:, i, j] for i in (2, 6) for j in (2, 6)], dim=1).reshape(2, 2, 2)
+    assert (coarse == IGNORED).sum() == 1
+    torch.testing.assert_close(parts["first_logits"], 0.25 * dice_focal(output.first_logits, coarse, cfg))
+    torch.testing.assert_close(parts["facts"], 0.3 * fact_loss(output, choices, visible))
+    assert parts["contrast"].item() == 6.0
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.05, 0.25), (0.2, 1.0), (0.9, 1.0)])
+def test_the_contrast_warms_up(
+    output: NetworkOutput, random_case: tuple[Tensor, Tensor], progress: float, share: float
+) -> None:
+    cfg = LossConfig(contrast=2.0, contrast_warmup=0.2)
+    choices, visible = torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
+
+    def contrast(cfg: LossConfig) -> float:
+        return objective(output, random_case[1], choices, visible, cfg, progress)["contrast"].item()
+
+    assert contrast(cfg) == pytest.approx(6.0 * share)
+    assert contrast(replace(cfg, contrast_warmup=0.0)) == 6.0
+
+
+def test_a_network_without_words_has_the_segmentation_loss_alone(
+    random_case: tuple[Tensor, Tensor],
+) -> None:
+    logits, target = random_case
+    nothing = torch.zeros(2, 0)
+    parts = objective(NetworkOutput(logits), target, nothing.long(), nothing.bool(), LossConfig(), 0.5)
+    assert set(parts) == {"segmentation"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"contrast": -1.0}, "at least 0"),
+        ({"focal_gamma": 0.5}, "0 or at least 1"),
+        ({"contrast_warmup": 2.0}, "share of the steps"),
+    ],
+)
+def test_settings_out_of_range_are_refused(fault: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LossConfig(**fault)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""Scores on whole scans, with networks whose answers are known."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nomina.learning.batches import TrainingData
+from nomina.learning.prepared import PreparedDataset
+from nomina.learning.validate import validate
+from nomina.networks.build import Network
+from nomina.networks.words import EncodedPrompts
+
+MakePrepared = Callable[..., PreparedDataset]
+Spine = Callable[..., tuple[np.ndarray, np.ndarray]]
+WORDS = EncodedPrompts(channel=torch.zeros(6, 4), generic=torch.zeros(4), statements=())
+
+
+class Reader(nn.Module):
+    """Reads the class off the intensity: the image of these tests is the predicted class itself."""
+
+    divisor = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, patch: Tensor, words: EncodedPrompts) -> Tensor:
+        classes = torch.arange(6)[None, :, None, None]
+        return -10 * (patch[:, :1] - classes).abs()
+
+
+@pytest.fixture
+def score(tmp_path: Path, make_prepared: MakePrepared) -> Callable[..., dict[str, float]]:
+    """Scores predictions against references, given as arrays of classes, one pair per scan."""
+
+    def run(*pairs: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        cases = {
+            f"p{n}_t2": (predicted.astype(float), reference) for n, (predicted, reference) in enumerate(pairs)
+        }
+        dataset = make_prepared(tmp_path, cases)
+        data = TrainingData(dataset.config, (), np.zeros(0), dataset.cases)
+        return validate(cast(Network, Reader().eval()), data, WORDS, num_slices=1)
+
+    return run
+
+
+def test_a_perfect_prediction_scores_one(score: Callable[..., dict[str, float]], short_spine: Spine) -> None:
+    _, labels = short_spine()
+    assert score((labels, labels)) == {
+        "dice": 1.0,
+        "dice_vertebrae": 1.0,
+        "dice_discs": 1.0,
+        "dice_canal": 1.0,
+    }
+
+
+def test_dice_is_the_number_by_hand(score: Callable[..., dict[str, float]]) -> None:
+    reference = np.zeros((2, 8, 8), dtype=np.uint8)
+    predicted = reference.copy()
+    reference[0, :4], predicted[0, 2:6] = 1, 1  # 32 and 32 voxels, 16 in common
+    scores = score((predicted, reference))
+    assert scores["dice"] == pytest.approx(0.5)
+    assert scores["dice_vertebrae"] == pytest.approx(0.5)
+    assert "dice_discs" not in scores  # on neither side in any scan
+    assert "dice_canal" not in scores
+
+
+def test_wrong_names_cost_the_named_score_alone(
+    score: Callable[..., dict[str, float]], short_spine: Spine
+) -> None:
+    """L4 called L5 and L5 called L4: every vertebra is found, each under the wrong name."""
+    _, labels = short_spine()
+    swapped = np.array([0, 2, 1, 3, 4, 5], dtype=np.uint8)[labels]
+    scores = score((swapped, labels))
+    assert scores["dice"] == pytest.approx(3 / 5)
+    assert scores["dice_vertebrae"] == 1.0
+
+
+def test_what_is_missing_or_invented_scores_zero(
+    score: Callable[..., dict[str, float]], short_spine: Spine
+) -> None:
+    _, labels = short_spine()
+    without_l4 = np.where(labels == 2, 0, labels)
+    assert score((without_l4, labels))["dice"] == pytest.approx(4 / 5)
+    assert score((labels, without_l4))["dice"] == pytest.approx(4 / 5)
+
+
+def test_a_structure_on_neither_side_is_left_out_and_scans_are_averaged_first(
+    score: Callable[..., dict[str, float]], short_spine: Spine
+) -> None:
+    _, labels = short_spine()
+    without_l4 = np.where(labels == 2, 0, labels)
+    without_canal = np.where(labels == 3, 0, labels)
+    # L4: absent from scan 0 on both sides, right in scan 1. Canal: right, then missed.
+    scores = score((without_l4, without_l4), (without_canal, labels))
+    assert scores["dice"] == pytest.approx((1 + 1 + 0.5 + 1 + 1) / 5)
+    assert scores["dice_canal"] == pytest.approx(0.5)
+
+
+def test_unknown_voxels_do_not_count(score: Callable[..., dict[str, float]], short_spine: Spine) -> None:
+    _, labels = short_spine()
+    unknown = labels.copy()
+    unknown[:, 12:24, 20:26] = 255
+    predicted = np.where(unknown == 255, 3, labels)
+    assert score((predicted, unknown))["dice"] == 1.0
+
+
+def test_nothing_to_validate_on_gives_no_score(score: Callable[..., dict[str, float]]) -> None:
+    assert score() == {}
