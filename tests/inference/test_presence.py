@@ -101,6 +101,17 @@ def test_a_low_top_vertebra_at_the_border_is_partial() -> None:
     assert not verdicts(classes, content=(0, last + 20))["L3 vertebra"].is_partial
 
 
+def test_a_low_top_disc_at_the_border_is_partial() -> None:
+    classes = column((1, 2, 3))
+    classes[classes == 3] = 0
+    top = np.flatnonzero((classes == 6 + 3).any(axis=(0, 1)))
+    classes[:, :, top[1] :][classes[:, :, top[1] :] == 6 + 3] = 0
+    found = verdicts(classes, content=(0, int(top[0])))
+    assert found["L3-L4 disc"].is_partial
+    assert not found["L4-L5 disc"].is_partial
+    assert found["L3 vertebra"].presence == "outside"
+
+
 def test_a_whole_top_vertebra_that_touches_the_border_is_not_partial() -> None:
     classes = column((1, 2, 3))
     last = int(np.flatnonzero((classes == 3).any(axis=(0, 1)))[-1])

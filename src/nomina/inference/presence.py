@@ -71,7 +71,7 @@ def judge(
         if volume_ml >= MIN_VOLUME_ML:
             agreement = naming.agreement if spine_kind(name) is not None else 1.0
             found[name] = _Found(volume_ml, float(sums[index] / counts[index]) / 255, agreement=agreement)
-    for name in _cut_vertebrae(classes, grid, structures, found, content):
+    for name in _cut_by_border(classes, grid, structures, found, content):
         found[name] = replace(found[name], is_partial=True)
     return {
         name: _present(name, found[name]) if name in found else _missing(name, index, found, facts)
@@ -92,17 +92,17 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
     """Why nothing was found: beyond the levels in view, or in view and not there."""
     seen = float(facts.presence[index]) if facts is not None else 0.0
     score = round(1 - seen, 3)
-    kind, rank = spine_kind(name), spine_rank(name)
-    ranks = [r for other in found if spine_kind(other) is not None and (r := spine_rank(other)) is not None]
-    if not ranks:
+    place = _place(name)
+    places = [other for found_name in found if (other := _place(found_name)) is not None]
+    if not places:
         return Verdict(
             name, "uncertain" if seen > 0.5 else "absent", score, "no vertebra or disc was found at all"
         )
-    if kind is None or rank is None:
+    if place is None:
         return Verdict(name, "absent", score, "not found although the spine is in view")
-    if rank > max(ranks):
+    if place > max(places):
         return Verdict(name, "outside", score, f"above the highest level found ({_level_names(found)[1]})")
-    if rank < min(ranks):
+    if place < min(places):
         return Verdict(name, "outside", score, f"below the lowest level found ({_level_names(found)[0]})")
     presence: Presence = "uncertain" if seen > 0.5 else "absent"
     return Verdict(
@@ -110,38 +110,46 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
     )
 
 
+def _place(name: str) -> int | None:
+    """Place in the column of discs and vertebrae, upwards: vertebra n lies on disc n."""
+    rank = spine_rank(name)
+    return None if rank is None else 2 * rank + (spine_kind(name) == "vertebra")
+
+
 def _level_names(found: dict[str, _Found]) -> tuple[str, str]:
     """Lowest and highest vertebra found; discs where no vertebra was."""
-    ordered = sorted(
-        (name for name in found if spine_rank(name) is not None), key=lambda n: spine_rank(n) or 0
-    )
+    ordered = sorted((name for name in found if _place(name) is not None), key=lambda n: _place(n) or 0)
     vertebrae = [name for name in ordered if spine_kind(name) == "vertebra"] or ordered
     return vertebrae[0], vertebrae[-1]
 
 
-def _cut_vertebrae(
+def _cut_by_border(
     classes: UInt8[np.ndarray, "i j k"],
     grid: Grid,
     structures: Sequence[str],
     found: dict[str, _Found],
     content: tuple[int, int],
 ) -> list[str]:
-    """The highest vertebra, where the border of the scan cuts its body."""
-    vertebrae = [name for name in found if spine_kind(name) == "vertebra" and spine_rank(name) is not None]
-    vertebrae.sort(key=lambda name: spine_rank(name) or 0)
-    if len(vertebrae) < 2:
-        return []
-    top, below = vertebrae[-1], vertebrae[-2]
+    """The highest vertebra and the highest disc, where the border of the scan cuts them."""
     reach = BORDER_MM / grid.spacing_mm[2]
-    heights, ends = _columns(classes == structures.index(top) + 1)
-    near_border = (ends >= content[1] - reach).mean()
-    lower_heights, _ = _columns(classes == structures.index(below) + 1)
-    height = np.percentile(heights, 75) / np.percentile(lower_heights, 75)
-    return [top] if near_border >= CUT_SHARE and height < CUT_HEIGHT else []
+    cut = []
+    for kind in ("vertebra", "disc"):
+        column = sorted(
+            (name for name in found if spine_kind(name) == kind and _place(name) is not None),
+            key=lambda name: _place(name) or 0,
+        )
+        if len(column) < 2:
+            continue
+        heights, ends = _columns(classes == structures.index(column[-1]) + 1)
+        lower_heights, _ = _columns(classes == structures.index(column[-2]) + 1)
+        height = np.percentile(heights, 75) / np.percentile(lower_heights, 75)
+        if (ends >= content[1] - reach).mean() >= CUT_SHARE and height < CUT_HEIGHT:
+            cut.append(column[-1])
+    return cut
 
 
 def _columns(mask: np.ndarray) -> tuple[Integer[np.ndarray, " c"], Integer[np.ndarray, " c"]]:
-    """For each (i, j) column of a vertebra's front half (its body): number of voxels, and the highest one."""
+    """For each (i, j) column of a structure's front half (a body): number of voxels, and the highest one."""
     places = np.flatnonzero(mask.any(axis=(0, 2)))
     front = mask[:, (places[0] + places[-1]) // 2 : places[-1] + 1]
     occupied = front.any(axis=2)
