@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nomina.anatomy.structures import structure
-from nomina.errors import CheckpointError, PromptError, VolumeError
+from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
@@ -149,6 +149,12 @@ def test_an_axial_scan_is_refused(segmenter: Segmenter) -> None:
 def test_a_scan_of_one_value_is_refused(segmenter: Segmenter, scan: Volume) -> None:
     with pytest.raises(VolumeError, match="contrast"):
         segmenter(replace(scan, array=np.ones_like(scan.array)), None)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_refused(small_checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="no GPU"):
+        Segmenter.load(small_checkpoint, device="cuda")
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:

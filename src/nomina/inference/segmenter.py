@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from nomina.anatomy.resolve import resolve_all
 from nomina.anatomy.structures import structure
-from nomina.errors import CheckpointError, VolumeError
+from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import normalise
 from nomina.imaging.segmentation import Segmentation
@@ -57,6 +57,7 @@ class Segmenter:
 
         Raises:
             CheckpointError: There is no such checkpoint, or its folder is incomplete or altered.
+            ConfigError: A GPU is asked for where there is none.
         """
         folder = SHIPPED / str(model)
         if not folder.is_dir():
@@ -64,8 +65,11 @@ class Segmenter:
         if not folder.is_dir():
             shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
             raise CheckpointError(f"no checkpoint {str(model)!r}: give a folder, or a shipped one: {shipped}")
+        has_gpu = torch.cuda.is_available()
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if has_gpu else "cpu"
+        if device.startswith("cuda") and not has_gpu:
+            raise ConfigError(f"device {device!r} was asked for, but torch finds no GPU here; use device cpu")
         return cls(load_checkpoint(folder, device=device))
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
