@@ -59,7 +59,7 @@ def main() -> None:
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print("| parameters M | batch | patch | forward s | optimiser step s | peak memory GB | losses |")
     print("|---|---|---|---|---|---|---|")
-    losses = ", ".join(f"{name} {float(value):.3f}" for name, value in parts.items())
+    losses = ", ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
     print(
         f"| {millions:.1f} | {batch_size} | {size[0]}×{size[1]} | {forward_s:.1f} | {step_s:.1f} "
         f"| {peak_gb:.1f} | {losses} |"

@@ -47,11 +47,11 @@ def test_a_recipe_is_trained_into_its_own_folder(recipe: str, calls: list[dict[s
 
 
 def test_values_of_the_recipe_can_be_replaced(recipe: str, calls: list[dict[str, Any]]) -> None:
-    arguments = [recipe, "-o", "elsewhere", "--set", "train.steps=7", "--set", "network.num_slices=1"]
+    arguments = [recipe, "-o", "elsewhere", "--set", "train.steps=7", "--set", "words.constant_share=0.1"]
     result = runner.invoke(app, [*arguments, "--accelerator", "cpu", "--devices", "2"])
     assert result.exit_code == 0, result.exception
     assert calls[0]["recipe"].train.steps == 7
-    assert calls[0]["recipe"].network.num_slices == 1
+    assert calls[0]["recipe"].words.constant_share == 0.1
     assert calls[0]["out"] == Path("elsewhere")
     assert (calls[0]["accelerator"], calls[0]["devices"]) == ("cpu", 2)
 

@@ -43,3 +43,15 @@ def test_the_input_is_not_changed() -> None:
     before = classes.copy()
     without_islands(classes, SPACING_MM)
     np.testing.assert_array_equal(classes, before)
+
+
+def test_a_class_that_fills_its_box_is_kept() -> None:
+    classes = np.zeros((3, 10, 12), dtype=np.uint8)
+    classes[:, 2:6, 3:9] = 2
+    np.testing.assert_array_equal(without_islands(classes, SPACING_MM), classes)
+
+
+def test_a_row_of_specks_does_not_fail() -> None:
+    classes = np.zeros((3, 9, 5), dtype=np.uint8)
+    classes[1, 1:8:2, 2] = 4
+    np.testing.assert_array_equal(without_islands(classes, SPACING_MM), classes)

@@ -85,7 +85,8 @@ def short_spine() -> Callable[..., Arrays]:
             labels[:, 12:24, bottom + 4 : bottom + 14] = vertebra
         look = np.array([-1.0, 0.5, 0.5, 1.5, 0.0, 0.0])
         noise = np.random.default_rng(seed).normal(0, 0.1, size)
-        return (look[labels] + noise).astype(np.float32), labels
+        scan = look[labels] + noise
+        return ((scan - scan.mean()) / scan.std()).astype(np.float32), labels
 
     return make
 

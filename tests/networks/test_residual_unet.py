@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nomina.errors import ConfigError
-from nomina.networks.residual_unet import ResidualUNet, ResidualUNetConfig
+from nomina.networks.residual_unet import ResidualBlock, ResidualUNet, ResidualUNetConfig
 
 SMALL = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1))
 FOLDED = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1), shuffle=2, output_channels=12)
@@ -39,6 +40,22 @@ def test_folding_reaches_every_pixel_and_tells_neighbours_apart() -> None:
     torch.autograd.backward(output.square().sum())
     assert image.grad is not None
     assert (image.grad != 0).all()
+
+
+def test_a_block_that_halves_has_the_gradients_of_a_strided_shortcut() -> None:
+    """At this size torch's own strided 1×1 convolution corrupts memory in its backward pass."""
+    torch.manual_seed(0)
+    block = ResidualBlock(8, 16, stride=2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image = torch.randn(4, 8, 64, 64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    output = block(image)
+    strided = F.conv2d(image.detach(), block.shortcut.weight, stride=2)
+    expected = F.leaky_relu(block.second(block.first(image)) + strided, 0.01)
+    torch.testing.assert_close(output, expected)
+    torch.autograd.backward(block.shortcut(image[..., ::2, ::2]).sum())
+    assert image.grad is not None
+    columns = block.shortcut.weight.detach().sum(dim=(0, 2, 3))
+    torch.testing.assert_close(image.grad[..., ::2, ::2], columns[:, None, None].expand(4, 8, 32, 32))
+    assert image.grad[..., 1::2, :].abs().max() == 0
 
 
 def test_a_batch_of_two_is_two_batches_of_one() -> None:

@@ -96,7 +96,7 @@ class ResidualUNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut, which is a strided 1×1 convolution where the shape changes."""
+    """Two 3×3 convolutions and a shortcut: a 1×1 convolution of the pixels kept where the shape changes."""
 
     def __init__(self, num_inputs: int, num_outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -106,11 +106,15 @@ class ResidualBlock(nn.Module):
             nn.GroupNorm(NORM_GROUPS, num_outputs),
         )
         same = num_inputs == num_outputs and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Conv2d(num_inputs, num_outputs, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if same else nn.Conv2d(num_inputs, num_outputs, 1, bias=False)
+        self.stride = stride
 
     def forward(self, features: Float[Tensor, "b c i j"]) -> Float[Tensor, "b d oi oj"]:
         """Residual update of `features`."""
-        return F.leaky_relu(self.second(self.first(features)) + self.shortcut(features), LEAK)
+        # Pixels are picked here and not by the convolution's stride: backward through a strided 1×1
+        # convolution of 8 channels writes out of bounds on CPUs (oneDNN in torch 2.13, channels last).
+        kept = features[..., :: self.stride, :: self.stride]
+        return F.leaky_relu(self.second(self.first(features)) + self.shortcut(kept), LEAK)
 
 
 def _conv_norm_act(num_inputs: int, num_outputs: int, stride: int = 1) -> nn.Sequential:
