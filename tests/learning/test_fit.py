@@ -226,8 +226,7 @@ def test_accumulated_gradients_are_the_mean_of_their_forward_passes(
     """Two passes over 2 patches are not one over 4: Dice is taken per forward pass, by design."""
     recipe = shorter(tiny_recipe, accumulate=2, clip_norm=1e9)
     task, state = _task_and_state(recipe, tmp_path)
-    network = task.fabric.setup_module(state.network)
-    network.mark_forward_method("parts")
+    network = task.fabric.setup_module(fit_module._Forward(state.network))
     recorded: list[Tensor] = []
 
     class Recorder:
@@ -414,7 +413,7 @@ def test_a_process_that_is_really_killed_goes_on_bit_for_bit(tiny_recipe: Recipe
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tiny_recipe: Recipe, tmp_path: Path) -> None:
-    recipe = shorter(tiny_recipe, steps=3)
+    recipe = shorter(tiny_recipe, steps=3, precision="bf16")
     out = tmp_path / "two"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*torchrun, *_command(recipe, tmp_path, out)[1:]]

@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nomina.config import to_plain
 from nomina.errors import ConfigError, NominaError
@@ -30,7 +30,7 @@ from nomina.learning.losses import objective
 from nomina.learning.recipe import Recipe, TrainConfig
 from nomina.learning.training_state import TrainingState, resume, save_state
 from nomina.learning.validate import validate
-from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.atm_net import ATMNetConfig, NetworkOutput
 from nomina.networks.build import Network, build_network
 from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from nomina.networks.swin_unetr import SwinUNETRConfig
@@ -40,6 +40,21 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
+
+
+class _Forward(nn.Module):
+    """A network behind the one method that several processes run together.
+
+    Fabric rebuilds dataclasses that pass through `forward`, which frozen ones refuse: so what to run comes in
+    as a function, and the fields of the output go out as a dict.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, run: Callable[[Network], NetworkOutput]) -> dict[str, Any]:
+        return dict(vars(run(self.network)))
 
 
 @dataclass(frozen=True)
@@ -85,8 +100,7 @@ def fit(recipe: Recipe, out: Path, *, accelerator: str = "auto", devices: int | 
     state = _first_state(recipe, data, bank, start, fabric.device)
     out.mkdir(parents=True, exist_ok=True)
     resume(state, recipe, out)
-    network, optimiser = fabric.setup(state.network, state.optimiser)
-    network.mark_forward_method("parts")
+    network, optimiser = fabric.setup(_Forward(state.network), state.optimiser)
     wordings = (encode_prompts(bank, data.structures, paraphrase=p) for p in range(NUM_PARAPHRASES))
     words = tuple(wording.to(fabric.device) for wording in wordings)
     task = _Task(fabric, recipe, data, bank, words, out, _board(out) if fabric.is_global_zero else None)
@@ -143,7 +157,7 @@ def _losses(task: _Task, network: Any, progress: float, seed: tuple[int, ...]) -
     rng = np.random.default_rng((*seed, 1))
     wording = task.words[int(rng.integers(len(task.words)))]
     heard = hear(wording, batch.facts, image_statements(data.structures), recipe.words, rng)
-    output = network.parts(batch.patch, heard, batch.target)
+    output = NetworkOutput(**network(lambda inner: inner.parts(batch.patch, heard, batch.target)))
     choices = true_choices(batch.facts, data.structures).to(batch.patch.device)
     return objective(output, batch.target, choices, batch.visible, recipe.losses, progress)
 
