@@ -59,11 +59,16 @@ def assert_identical(one: Path, other: Path) -> None:
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert different == []
-    meta = [json.loads(safe_open(out / STATE_FILE, "pt").metadata()["nomina"]) for out in (one, other)]
+    meta = [_meta(one), _meta(other)]
     assert meta[0]["history"] == meta[1]["history"]
     assert meta[0]["step"] == meta[1]["step"]
     for name in ("best", "last"):
         assert load_checkpoint(one / name).digest == load_checkpoint(other / name).digest
+
+
+def _meta(out: Path) -> dict[str, Any]:
+    with safe_open(out / STATE_FILE, "pt") as file:
+        return dict(json.loads(file.metadata()["nomina"]))
 
 
 class Killed(BaseException):
@@ -247,6 +252,20 @@ def test_accumulated_gradients_are_the_mean_of_their_forward_passes(
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize(("precision", "inside"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_the_precision_of_the_recipe_is_that_of_the_convolutions_and_not_of_the_losses(
+    tiny_recipe: Recipe, tmp_path: Path, precision: str, inside: torch.dtype
+) -> None:
+    task, state = _task_and_state(shorter(tiny_recipe, precision=precision), tmp_path)
+    network = task.fabric.setup_module(fit_module._Forward(state.network))
+    seen: list[torch.dtype] = []
+    convolution = next(m for m in state.network.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    parts = fit_module._losses(task, network, 0.5, (0, 0, 0, 0))
+    assert seen == [inside]
+    assert {value.dtype for value in parts.values()} == {torch.float32}
+
+
 def test_fine_tuning_starts_from_the_checkpoint_and_keeps_its_words(
     tiny_recipe: Recipe, tmp_path: Path, write_table: Callable[[Path, int], str]
 ) -> None:
@@ -328,11 +347,12 @@ def overfitting(
 ) -> Recipe:
     """The `faithful` recipe on four slices, which are at once the validation scan, without augmentation."""
     # Patches are centred on the structures: with these in the middle of the scan, patch and scan agree.
-    centred = tuple(np.roll(array, 16, axis=1) for array in arrays)
+    side = arrays[0].shape[1]
+    centred = tuple(np.roll(array, side // 2 - 16, axis=1) for array in arrays)
     make_prepared(tmp_path / "four", {"p1_t2": centred, "p2_t2": centred})
     (tmp_path / "split.json").write_text('{"train": ["p1"], "validation": ["p2"]}')
     sampling = SamplingConfig(
-        patch_size=(64, 64),
+        patch_size=(side, side),
         rotation_deg=0,
         scale=(1, 1),
         shift_mm=(0, 0),
@@ -354,12 +374,12 @@ def test_a_small_network_with_the_faithful_objective_overfits_four_slices(
     make_prepared: Callable[..., PreparedDataset],
     short_spine: Callable[..., tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    recipe = overfitting(tmp_path, make_prepared, short_spine(size=(4, 64, 64), shift=8))
+    recipe = overfitting(tmp_path, make_prepared, short_spine(size=(4, 48, 48), shift=4))
     backbone = ResidualUNetConfig(stage_channels=(8, 16, 24, 32), stage_blocks=(1, 1, 1, 1))
     assert isinstance(recipe.network, ATMNetConfig)
     network = replace(recipe.network, backbone=backbone, fusion_width=32, contrast_width=32)
     length = TrainConfig(
-        steps=100, batch_size=4, learning_rate=5e-3, ema_decay=0.7, precision="fp32", validate_every=100
+        steps=80, batch_size=4, learning_rate=5e-3, ema_decay=0.7, precision="fp32", validate_every=80
     )
     assert_overfits(replace(recipe, network=network, train=length), tmp_path / "out")
 

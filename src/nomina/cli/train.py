@@ -15,7 +15,7 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder of the run; a run found there is resumed.  [default: runs/NAME]"
+            "--out", "-o", help="Folder of the run (runs/NAME when not given); a run found there is resumed."
         ),
     ] = None,
     overrides: Annotated[

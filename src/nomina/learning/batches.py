@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from nomina.anatomy.structures import structure
 from nomina.errors import CaseError, ConfigError
 from nomina.language.facts import Facts, facts_from_counts, perturb_facts
 from nomina.language.prompts import Statement, image_statements, statement_choices
@@ -45,6 +46,13 @@ class TrainingData:
     def structures(self) -> tuple[str, ...]:
         """Names of classes 1…n−1."""
         return self.prepare.structures
+
+    @property
+    def kinds(self) -> Integer[Tensor, " n"]:
+        """Kind of each class as a number: background 0, then kinds in the order of their first structure."""
+        names = ["background", *(structure(name).kind for name in self.structures)]
+        order = list(dict.fromkeys(names))
+        return torch.tensor([order.index(name) for name in names])
 
 
 def open_training_data(sources: Sequence[DataSource]) -> TrainingData:

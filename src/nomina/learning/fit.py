@@ -159,7 +159,8 @@ def _losses(task: _Task, network: Any, progress: float, seed: tuple[int, ...]) -
     heard = hear(wording, batch.facts, image_statements(data.structures), recipe.words, rng)
     output = NetworkOutput(**network(lambda inner: inner.parts(batch.patch, heard, batch.target)))
     choices = true_choices(batch.facts, data.structures).to(batch.patch.device)
-    return objective(output, batch.target, choices, batch.visible, recipe.losses, progress)
+    kinds = data.kinds.to(batch.patch.device)
+    return objective(output, batch.target, choices, batch.visible, recipe.losses, progress, kinds)
 
 
 def _draw(task: _Task, seed: tuple[int, ...]) -> Batch:
@@ -286,7 +287,9 @@ def _validate(task: _Task, state: TrainingState) -> dict[str, float]:
     scores = validate(network, task.data, task.words[0], num_slices=task.recipe.network.num_slices)
     network.load_state_dict(present)
     state.history.append({"step": state.step, **scores})
-    logger.info("step %d validation: %s", state.step, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+    if scores:
+        text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        logger.info("step %d validation: %s", state.step, text)
     for name, value in scores.items():
         task.board.add_scalar(f"validation/{name}", value, state.step)
     return scores
@@ -371,8 +374,14 @@ def _fabric(cfg: TrainConfig, accelerator: str, devices: int | str) -> "Fabric":
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     elif devices == "auto" and accelerator == "cpu":
         devices = 1
-    precision = "bf16-mixed" if cfg.precision == "bf16" else "32-true"
+    is_bf16 = cfg.precision == "bf16" or (cfg.precision == "auto" and _has_bf16(accelerator))
+    precision = "bf16-mixed" if is_bf16 else "32-true"
     return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+
+
+def _has_bf16(accelerator: str) -> bool:
+    """Whether the device calculates in bf16 itself."""
+    return accelerator == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 def _board(out: Path) -> Any:

@@ -35,9 +35,13 @@ class LossConfig:
     """Weight of DiceFocal on CCAE's first logits [choice]."""
     facts: float = 0.1
     """Weight of the fact predictor's cross-entropies [choice]."""
+    kinds: float = 0.0
+    """Weight of DiceFocal on kinds (vertebra, disc, canal, background), each the sum of its levels [choice]:
+    where levels are in doubt, Dice over levels is content with masks that are too large. Inference decides
+    the kind first, and so does this part."""
 
     def __post_init__(self) -> None:
-        weights = (self.dice, self.focal, self.contrast, self.first_logits, self.facts)
+        weights = (self.dice, self.focal, self.contrast, self.first_logits, self.facts, self.kinds)
         if min(weights) < 0:
             raise ConfigError(f"weights of losses must be at least 0, got {weights}")
         # Between 0 and 1 the gradient of (1 − p)^γ has no bound.
@@ -74,6 +78,32 @@ def dice_focal(
     return cfg.dice * dice_loss + cfg.focal * focal
 
 
+def kind_logits(
+    logits: Float[Tensor, "b n i j"], kinds: Integer[Tensor, " n"]
+) -> Float[Tensor, "b kinds i j"]:
+    """Logits whose softmax is the sum of the probabilities of each kind's classes.
+
+    Args:
+        logits: Logits of the classes.
+        kinds: Kind of each class, 0…kinds − 1.
+    """
+    logits = logits.float()
+    return torch.stack([logits[:, kinds == kind].logsumexp(dim=1) for kind in range(int(kinds.max()) + 1)], 1)
+
+
+def kind_loss(
+    logits: Float[Tensor, "b n i j"],
+    target: Integer[Tensor, "b i j"],
+    kinds: Integer[Tensor, " n"],
+    cfg: LossConfig,
+) -> Float[Tensor, ""]:
+    """DiceFocal on kinds, Dice and focal loss with weight 1 each; class 255 is ignored."""
+    known = target != IGNORED
+    kind_of_pixel = torch.where(known, kinds[torch.where(known, target, 0)], IGNORED)
+    even = LossConfig(dice=1.0, focal=1.0, focal_gamma=cfg.focal_gamma)
+    return dice_focal(kind_logits(logits, kinds), kind_of_pixel, even)
+
+
 def fact_loss(
     output: NetworkOutput, choices: Integer[Tensor, "b s"], visible: Bool[Tensor, "b structures"]
 ) -> Float[Tensor, ""]:
@@ -96,6 +126,7 @@ def objective(
     visible: Bool[Tensor, "b structures"],
     cfg: LossConfig,
     progress: float,
+    kinds: Integer[Tensor, " n"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Each weighted part of the objective by name; their sum is what is minimised.
 
@@ -106,8 +137,16 @@ def objective(
         visible: Structures inside the patch.
         cfg: Weights.
         progress: Share of the training done, 0 to 1; λ warms up with it.
+        kinds: Kind of each class, 0 for the background; needed where `cfg.kinds` is not 0.
+
+    Raises:
+        ConfigError: `cfg.kinds` is not 0 and no kinds are given.
     """
     parts = {"segmentation": dice_focal(output.logits, target, cfg)}
+    if cfg.kinds:
+        if kinds is None:
+            raise ConfigError(f"losses.kinds is {cfg.kinds}, but the kinds of the classes are not given")
+        parts["kinds"] = cfg.kinds * kind_loss(output.logits, target, kinds, cfg)
     if output.first_logits is not None and cfg.first_logits:
         stride = target.shape[-1] // output.first_logits.shape[-1]
         coarse = target[:, stride // 2 :: stride, stride // 2 :: stride]

@@ -77,8 +77,9 @@ class TrainConfig:
     """Largest gradient norm [choice]."""
     ema_decay: float = 0.999
     """Decay of the averaged weights that are validated and saved [choice]; rises from 0 at the start."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16 autocast; contrastive sums and losses stay in float32."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 autocast; contrastive sums and losses stay in float32. "auto": bf16 on GPUs and on CPUs that
+    calculate in it; on other CPUs it takes twelve times as long as fp32."""
     validate_every: int = 500
     """Steps between validations on whole scans."""
     save_minutes: float = 5.0
