@@ -116,7 +116,7 @@ def make_batch(
         counts = {name: 1 if is_seen else 0 for name, is_seen in zip(data.structures, seen, strict=True)}
         facts.append(facts_from_counts(counts, sequence=index.entry.sequence, min_voxels=1))
     return Batch(
-        patch=torch.stack(patches).contiguous(memory_format=torch.channels_last),
+        patch=torch.stack(patches),
         target=torch.stack(targets),
         visible=torch.stack(visible).to(device),
         facts=tuple(facts),

@@ -157,7 +157,8 @@ def _losses(task: _Task, network: Any, progress: float, seed: tuple[int, ...]) -
     rng = np.random.default_rng((*seed, 1))
     wording = task.words[int(rng.integers(len(task.words)))]
     heard = hear(wording, batch.facts, image_statements(data.structures), recipe.words, rng)
-    output = NetworkOutput(**network(lambda inner: inner.parts(batch.patch, heard, batch.target)))
+    patch = batch.patch.contiguous(memory_format=_layout(recipe.train, batch.patch.device))
+    output = NetworkOutput(**network(lambda inner: inner.parts(patch, heard, batch.target)))
     choices = true_choices(batch.facts, data.structures).to(batch.patch.device)
     kinds = data.kinds.to(batch.patch.device)
     return objective(output, batch.target, choices, batch.visible, recipe.losses, progress, kinds)
@@ -194,7 +195,7 @@ def _first_state(
     _require_fitting_patch(recipe, network)
     if start is not None:
         _start_from(network, start, recipe, data.structures)
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device).to(memory_format=_layout(recipe.train, device))  # type: ignore[call-overload]
     averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
     return TrainingState(network, averaged, _optimiser(network, recipe.train))
 
@@ -374,14 +375,19 @@ def _fabric(cfg: TrainConfig, accelerator: str, devices: int | str) -> "Fabric":
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     elif devices == "auto" and accelerator == "cpu":
         devices = 1
-    is_bf16 = cfg.precision == "bf16" or (cfg.precision == "auto" and _has_bf16(accelerator))
-    precision = "bf16-mixed" if is_bf16 else "32-true"
+    precision = "bf16-mixed" if _is_bf16(cfg, accelerator) else "32-true"
     return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
 
 
-def _has_bf16(accelerator: str) -> bool:
-    """Whether the device calculates in bf16 itself."""
-    return accelerator == "cuda" or torch.cpu._is_avx512_bf16_supported()
+def _is_bf16(cfg: TrainConfig, device_type: str) -> bool:
+    """Whether to train in bf16: as the recipe says, or where the device calculates in it."""
+    can = device_type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    return cfg.precision == "bf16" or (cfg.precision == "auto" and can)
+
+
+def _layout(cfg: TrainConfig, device: torch.device) -> torch.memory_format:
+    """Layout of network and patches: on CPUs float32 gradients take a third less time channels first."""
+    return torch.channels_last if _is_bf16(cfg, device.type) else torch.contiguous_format
 
 
 def _board(out: Path) -> Any:
