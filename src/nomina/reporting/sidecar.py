@@ -20,9 +20,9 @@ DISCLAIMER = "Research use only; not a medical device."
 def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     """The same segmentation under the label values of a scheme.
 
-    Structures that the border of the scan cuts get the scheme's value for partly visible ones (`spider`:
-    100 + n); a scheme that tells partly visible structures apart and has no value for this one (`spider`: a
-    disc) leaves it out. What the scheme cannot express becomes background and is noted.
+    Structures that the border of the scan cuts get the scheme's value for partly visible ones where it has one
+    (`spider`: 100 + n for vertebrae; its discs keep their value). What the scheme cannot express becomes
+    background and is noted.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
@@ -34,19 +34,12 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     value_of = {name: value for value, name in scheme.labels.items()}
     partial_value_of = {name: value for value, name in scheme.partial.items()}
     partial: dict[int, str] = {}
-    left_out: list[str] = []
     for verdict in segmentation.verdicts:
         name = verdict.structure
-        if not (verdict.is_partial and scheme.partial and name in value_of):
-            continue
-        array[array == value_of[name]] = partial_value_of.get(name, 0)
-        if name in partial_value_of:
+        if verdict.is_partial and name in value_of and name in partial_value_of:
+            array[array == value_of[name]] = partial_value_of[name]
             partial[partial_value_of[name]] = name
-        else:
-            left_out.append(
-                f"{name} is cut by the border; {scheme.name} has no value for that and leaves it out"
-            )
-    notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes, *left_out]
+    notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes]
     return replace(
         segmentation,
         label_map=replace(conversion.label_map, array=array),
