@@ -10,7 +10,7 @@ from monai.losses import DiceFocalLoss
 from torch import Tensor
 
 from nomina.errors import ConfigError
-from nomina.learning.losses import LossConfig, dice_focal, fact_loss, objective
+from nomina.learning.losses import LossConfig, dice_focal, fact_loss, kind_logits, kind_loss, objective
 from nomina.networks.atm_net import NetworkOutput
 
 IGNORED = 255
@@ -127,6 +127,41 @@ def test_half_precision_logits_are_scored_in_full(random_case: tuple[Tensor, Ten
     torch.testing.assert_close(loss, dice_focal(rounded.float(), target, LossConfig()))
 
 
+KINDS = torch.tensor([0, 1, 1, 2, 1])
+"""Background, two levels of kind 1, one of kind 2, a third of kind 1."""
+
+
+def test_kinds_have_the_summed_probability_of_their_levels(random_case: tuple[Tensor, Tensor]) -> None:
+    probabilities = random_case[0].softmax(dim=1)
+    summed = torch.stack([probabilities[:, members].sum(1) for members in ([0], [1, 2, 4], [3])], dim=1)
+    torch.testing.assert_close(kind_logits(random_case[0], KINDS).softmax(dim=1), summed)
+
+
+def test_confusing_levels_of_one_kind_costs_the_kinds_nothing(random_case: tuple[Tensor, Tensor]) -> None:
+    logits, target = random_case
+    target[0, :2] = IGNORED
+    exchanged = logits[:, [0, 2, 4, 3, 1]]
+    cfg = LossConfig(focal_gamma=0.0)
+    torch.testing.assert_close(
+        kind_loss(exchanged, target, KINDS, cfg), kind_loss(logits, target, KINDS, cfg)
+    )
+    assert dice_focal(exchanged, target, cfg).item() != pytest.approx(dice_focal(logits, target, cfg).item())
+
+
+def test_the_loss_on_kinds_by_hand(two_pixels: tuple[Tensor, Tensor]) -> None:
+    """Both pixels are of kind 1, with 0.7 and 0.75; the weights of the level losses stay out."""
+    cfg = LossConfig(dice=0.3, focal=0.0, focal_gamma=0.0)
+    expected = 1 - 2 * 1.45 / (1.45 + 2) - (math.log(0.7) + math.log(0.75)) / 2
+    assert kind_loss(*two_pixels, torch.tensor([0, 1, 1]), cfg).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_ignored_pixel_has_no_kind(two_pixels: tuple[Tensor, Tensor]) -> None:
+    logits, target = two_pixels
+    target[..., 1] = IGNORED
+    alone = kind_loss(logits[..., :1], target[..., :1], torch.tensor([0, 1, 1]), LossConfig())
+    torch.testing.assert_close(kind_loss(logits, target, torch.tensor([0, 1, 1]), LossConfig()), alone)
+
+
 @pytest.fixture
 def output(random_case: tuple[Tensor, Tensor]) -> NetworkOutput:
     logits, _ = random_case
@@ -172,6 +207,18 @@ def test_the_objective_weighs_its_parts(output: NetworkOutput, random_case: tupl
     torch.testing.assert_close(parts["first_logits"], 0.25 * dice_focal(output.first_logits, coarse, cfg))
     torch.testing.assert_close(parts["facts"], 0.3 * fact_loss(output, choices, visible))
     assert parts["contrast"].item() == 6.0
+
+
+def test_the_objective_weighs_kinds_where_asked(
+    output: NetworkOutput, random_case: tuple[Tensor, Tensor]
+) -> None:
+    logits, target = random_case
+    choices, visible = torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
+    cfg = LossConfig(kinds=0.5)
+    parts = objective(output, target, choices, visible, cfg, 1.0, KINDS)
+    torch.testing.assert_close(parts["kinds"], 0.5 * kind_loss(logits, target, KINDS, cfg))
+    with pytest.raises(ConfigError, match="kinds of the classes are not given"):
+        objective(output, target, choices, visible, cfg, 1.0)
 
 
 @pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.05, 0.25), (0.2, 1.0), (0.9, 1.0)])

@@ -14,7 +14,7 @@ from nomina.networks import predict
 from nomina.networks.atm_net import ATMNet, ATMNetConfig
 from nomina.networks.build import build_network
 from nomina.networks.checkpoint import Checkpoint
-from nomina.networks.predict import predict_facts, predict_slices
+from nomina.networks.predict import predict_facts, predict_slices, structure_window
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.words import EncodedPrompts
 
@@ -101,13 +101,15 @@ def test_facts_of_a_scan_are_the_mean_of_its_slices_and_presence_the_largest(
 
 
 def test_nothing_in_the_prediction_interface_can_carry_a_reference() -> None:
-    for function in (predict_facts, predict_slices):
+    for function in (predict_facts, predict_slices, structure_window):
         assert set(inspect.signature(function).parameters) <= {
             "network",
             "image",
             "words",
             "num_slices",
             "batch_size",
+            "window",
+            "width",
         }
     assert not {f.name for f in fields(Checkpoint)} & {"reference", "labels", "label_map"}
     assert "labels" not in inspect.getsource(predict)

@@ -1,5 +1,7 @@
 """The convolutional backbone: resolution, reach, sizes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,11 @@ FOLDED = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1), 
 def build(cfg: ResidualUNetConfig, num_inputs: int = 3) -> ResidualUNet:
     torch.manual_seed(0)
     return ResidualUNet(cfg, num_inputs)
+
+
+FINE = ResidualUNetConfig(
+    stage_channels=(8, 16, 24), stage_blocks=(1, 2, 1), shuffle=2, output_channels=16, has_fine_skip=True
+)
 
 
 @pytest.mark.parametrize(("cfg", "divisor"), [(SMALL, 4), (FOLDED, 8)])
@@ -40,6 +47,30 @@ def test_folding_reaches_every_pixel_and_tells_neighbours_apart() -> None:
     torch.autograd.backward(output.square().sum())
     assert image.grad is not None
     assert (image.grad != 0).all()
+
+
+def test_a_new_fine_skip_changes_nothing_and_then_learns_from_single_pixels() -> None:
+    without, network = build(replace(FINE, has_fine_skip=False)), build(FINE)
+    missing, unexpected = network.load_state_dict(without.state_dict(), strict=False)
+    assert unexpected == []
+    assert {name.split(".")[0] for name in missing} == {"fine", "join"}
+    image = torch.randn(1, 3, 16, 24)
+    features = network.encode(image)
+    assert [f.shape[1] for f in features] == list(network.channels) == [16, 8, 16, 24]
+    expected = without.decode(without.encode(image))
+    assert torch.equal(network.decode(features), expected)
+    torch.autograd.backward(network.decode(features).square().sum())
+    last = network.join[-1].weight
+    assert isinstance(last, torch.nn.Parameter)
+    assert last.grad is not None
+    assert last.grad.abs().max() > 0
+
+
+def test_a_fine_skip_needs_a_folded_network() -> None:
+    with pytest.raises(ConfigError, match="has_fine_skip needs shuffle 2"):
+        replace(FINE, shuffle=1)
+    with pytest.raises(ConfigError, match="has_fine_skip needs shuffle 2"):
+        replace(FINE, output_channels=12)
 
 
 def test_a_block_that_halves_has_the_gradients_of_a_strided_shortcut() -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Integer, Num
 
 from nomina.errors import GridMismatchError, SchemeError, VolumeError
 from nomina.imaging.grid import Grid, canonical_axes, reoriented_affine
+
+_Gridded = TypeVar("_Gridded", bound="_GriddedArray")  # not Self: beartype cannot check it method by method
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,14 +24,14 @@ class _GriddedArray:
         if self.array.shape != self.grid.shape:
             raise GridMismatchError(f"array of shape {self.array.shape} does not fit grid {self.grid}")
 
-    def canonical(self) -> Self:
+    def canonical(self: _Gridded) -> _Gridded:
         """The same voxels at the same places with axes nearest to R, A, S (a view where possible)."""
         order, flips = canonical_axes(self.grid.affine)
         array = self.array.transpose(order)[tuple(slice(None, None, -1 if flip else None) for flip in flips)]
         affine = reoriented_affine(self.grid.affine, self.grid.shape, order, flips)
         return replace(self, array=array, grid=Grid(array.shape, affine))
 
-    def reoriented_like(self, grid: Grid) -> Self:
+    def reoriented_like(self: _Gridded, grid: Grid) -> _Gridded:
         """The same voxels in the axis order and direction of `grid`: undoes `canonical` exactly.
 
         Raises:

@@ -25,7 +25,7 @@ from nomina.language.facts import Facts, facts_from_label_map
 from nomina.language.prompts import image_statements, statement_choices
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
-from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices
+from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
 from nomina.networks.words import EncodedPrompts
 
 PromptMode = Literal["predicted", "constant"]
@@ -137,10 +137,11 @@ class Segmenter:
         self._check_modality(volume)
         canonical = volume.canonical()
         image, grid = normalise(canonical, self.checkpoint.config.preparation)
-        words, facts = self._words(image, mode, stated)
+        window = self._window(image)
+        words, facts = self._words(image, window, mode, stated)
         if progress:
             progress(0.3)
-        classes = self._classify(image, grid, canonical.grid, words, progress)
+        classes = self._classify(image, window, grid, canonical.grid, words, progress)
         naming = consistent_levels(classes.array, known)
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
@@ -161,14 +162,25 @@ class Segmenter:
                 f"{trained}; use a {trained} scan or another checkpoint"
             )
 
+    def _window(self, image: np.ndarray) -> slice:
+        checkpoint = self.checkpoint
+        return structure_window(
+            checkpoint.network,
+            image,
+            checkpoint.words().to(next(checkpoint.network.parameters()).device),
+            num_slices=checkpoint.config.network.num_slices,
+            width=checkpoint.config.window_px,
+        )
+
     def _words(
-        self, image: np.ndarray, mode: str, stated: Facts | None
+        self, image: np.ndarray, window: slice, mode: str, stated: Facts | None
     ) -> tuple[EncodedPrompts, PredictedFacts | None]:
         network = self.checkpoint.network
         words = self.checkpoint.words().to(next(network.parameters()).device)
         if not isinstance(network, ATMNet):
             return words, None
-        facts = predict_facts(network, image, num_slices=self.checkpoint.config.network.num_slices)
+        num_slices = self.checkpoint.config.network.num_slices
+        facts = predict_facts(network, image, num_slices=num_slices, window=window)
         if mode == "constant":
             return words.constant(1), facts
         if stated is not None:
@@ -179,13 +191,16 @@ class Segmenter:
     def _classify(
         self,
         image: np.ndarray,
+        window: slice,
         prepared: Grid,
         native: Grid,
         words: EncodedPrompts,
         progress: Callable[[float], None] | None,
     ) -> ClassMap:
         num_slices = self.checkpoint.config.network.num_slices
-        slices = predict_slices(self.checkpoint.network, image, words, num_slices=num_slices, batch_size=2)
+        slices = predict_slices(
+            self.checkpoint.network, image, words, num_slices=num_slices, batch_size=2, window=window
+        )
 
         def report(done: int) -> None:
             if progress:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -138,7 +138,7 @@ class PromptBank:
             raise OutputError(f"cannot write the prompt bank {path}: {error}") from error
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str) -> "PromptBank":
         """Read a bank that `save` wrote; executes no code.
 
         Raises:

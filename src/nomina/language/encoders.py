@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ Tokens = tuple[Int[Tensor, "b t"], Bool[Tensor, "b t"]]
 Features = tuple[Float[Tensor, "b t e"], Float[Tensor, "b e"]]
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """Sentences to vectors."""
 

@@ -219,11 +219,21 @@ def _start_from(network: Network, start: Checkpoint, recipe: Recipe, structures:
             f"initial_checkpoint {folder} knows other structures than the data: {start.structures}"
         )
     try:
-        network.load_state_dict(start.network.state_dict())
+        missing, unexpected = network.load_state_dict(start.network.state_dict(), strict=False)
     except RuntimeError as error:
         raise ConfigError(
             f"initial_checkpoint {folder} has another network than the recipe: {error}"
         ) from error
+    # A fine skip may come new: it adds nothing until it is trained.
+    odd = [
+        *unexpected,
+        *(name for name in missing if not name.startswith(("backbone.fine.", "backbone.join."))),
+    ]
+    if odd:
+        raise ConfigError(
+            f"initial_checkpoint {folder} has another network than the recipe: "
+            f"{', '.join(odd[:5])} stand in one of the two alone"
+        )
 
 
 def _make_bank(recipe: Recipe, data: TrainingData) -> PromptBank:
@@ -267,7 +277,12 @@ def _validate_and_save(task: _Task, state: TrainingState) -> None:
         names = ("best", "last") if score > state.best_score else ("last",)
         state.best_score = max(state.best_score, score)
         recipe, data = task.recipe, task.data
-        cfg = CheckpointConfig(network=recipe.network, preparation=data.prepare.image, scheme=recipe.scheme)
+        cfg = CheckpointConfig(
+            network=recipe.network,
+            preparation=data.prepare.image,
+            window_px=recipe.sampling.patch_size[0],
+            scheme=recipe.scheme,
+        )
         for name in names:
             save_checkpoint(
                 task.out / name,
@@ -285,7 +300,14 @@ def _validate(task: _Task, state: TrainingState) -> dict[str, float]:
     present = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(state.averaged)
     network.eval()
-    scores = validate(network, task.data, task.words[0], num_slices=task.recipe.network.num_slices)
+    recipe = task.recipe
+    scores = validate(
+        network,
+        task.data,
+        task.words[0],
+        num_slices=recipe.network.num_slices,
+        window_px=recipe.sampling.patch_size[0],
+    )
     network.load_state_dict(present)
     state.history.append({"step": state.step, **scores})
     if scores:

@@ -8,12 +8,17 @@ from nomina.learning.batches import TrainingData
 from nomina.learning.prepared import IGNORED, PreparedEntry
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.build import Network
-from nomina.networks.predict import predict_facts, predict_slices
+from nomina.networks.predict import predict_facts, predict_slices, structure_window
 from nomina.networks.words import EncodedPrompts
 
 
 def validate(
-    network: Network, data: TrainingData, words: EncodedPrompts, *, num_slices: int
+    network: Network,
+    data: TrainingData,
+    words: EncodedPrompts,
+    *,
+    num_slices: int,
+    window_px: int | None = None,
 ) -> dict[str, float]:
     """Class-wise and label-free Dice over the validation scans, prompted with predicted facts (mode B).
 
@@ -26,7 +31,8 @@ def validate(
     if not data.validation:
         return {}
     overlaps = [
-        _overlap(network, entry, words, len(data.structures) + 1, num_slices) for entry in data.validation
+        _overlap(network, entry, words, len(data.structures) + 1, num_slices, window_px)
+        for entry in data.validation
     ]
     per_scan = np.stack([_dice(np.diagonal(table), table.sum(0), table.sum(1))[1:] for table in overlaps])
     scored = ~np.isnan(per_scan).all(axis=0)
@@ -43,14 +49,20 @@ def validate(
 
 @torch.inference_mode()
 def _overlap(
-    network: Network, entry: PreparedEntry, words: EncodedPrompts, num_classes: int, num_slices: int
+    network: Network,
+    entry: PreparedEntry,
+    words: EncodedPrompts,
+    num_classes: int,
+    num_slices: int,
+    window_px: int | None,
 ) -> Integer[np.ndarray, "n n"]:
     """Voxels by (predicted, reference) class; voxels of unknown class are left out."""
     image, labels = np.asarray(entry.image(), dtype=np.float32), np.asarray(entry.labels())
+    window = structure_window(network, image, words, num_slices=num_slices, width=window_px)
     if isinstance(network, ATMNet):
-        words = words.given(predict_facts(network, image, num_slices=num_slices).statements)
+        words = words.given(predict_facts(network, image, num_slices=num_slices, window=window).statements)
     table = np.zeros((num_classes, num_classes), dtype=np.int64)
-    for where, probabilities in predict_slices(network, image, words, num_slices=num_slices):
+    for where, probabilities in predict_slices(network, image, words, num_slices=num_slices, window=window):
         predicted = probabilities.argmax(dim=1).cpu().numpy()
         known = labels[where] != IGNORED
         pairs = predicted[known] * num_classes + labels[where][known]

@@ -42,6 +42,9 @@ class CheckpointConfig:
     network: NetworkConfig
     preparation: ImagePreparation = ImagePreparation()
     """How a scan is brought to the network; the same as in training."""
+    window_px: int | None = None
+    """Width along A of the training patches, in pixels of the prepared grid: wider scans are shown in a
+    window of this width (`nomina.networks.predict.structure_window`). None: as wide as they are."""
     scheme: str = "spider"
     """Label scheme whose level numbering the training labels follow."""
     modality: str = "MR"

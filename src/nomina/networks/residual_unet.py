@@ -35,6 +35,10 @@ class ResidualUNetConfig:
     unfolded again at the end; output keeps the full resolution at about half the time [choice]."""
     output_channels: int = 16
     """Features per pixel after unfolding; used with `shuffle` 2 [choice]."""
+    has_fine_skip: bool = False
+    """With `shuffle` 2: a convolution at full resolution past all stages, joined after unfolding, for borders
+    (folded features lie two pixels apart). It adds nothing at the start of a training, so that a network
+    without it can be trained on with it [choice]."""
 
     def __post_init__(self) -> None:
         if not self.stage_channels or any(c < 1 or c % NORM_GROUPS for c in self.stage_channels):
@@ -46,6 +50,11 @@ class ResidualUNetConfig:
                 f"stage_blocks must hold a number ≥ 1 for each of the {len(self.stage_channels)} stages, "
                 f"got {list(self.stage_blocks)}"
             )
+        if self.has_fine_skip and (self.shuffle == 1 or self.output_channels % NORM_GROUPS):
+            raise ConfigError(
+                f"has_fine_skip needs shuffle 2 and output_channels that are a multiple of {NORM_GROUPS}, "
+                f"got {self.shuffle} and {self.output_channels}"
+            )
         if self.output_channels < 1:
             raise ConfigError(f"output_channels must be at least 1, got {self.output_channels}")
 
@@ -53,7 +62,8 @@ class ResidualUNetConfig:
 class ResidualUNet(nn.Module):
     """Encoder and decoder without an output layer.
 
-    `encode` returns one feature map per stage, finest first; `decode` brings them back to the finest grid.
+    `encode` returns one feature map per stage, finest first (and before them that of the fine skip); `decode`
+    brings them back to the finest grid.
     Sides of the input must be multiples of `divisor`.
     """
 
@@ -62,7 +72,7 @@ class ResidualUNet(nn.Module):
         channels = cfg.stage_channels
         self.shuffle = cfg.shuffle
         self.num_outputs = channels[0] if cfg.shuffle == 1 else cfg.output_channels
-        self.channels = channels
+        self.channels = (cfg.output_channels, *channels) if cfg.has_fine_skip else channels
         self.divisor = cfg.shuffle * 2 ** (len(channels) - 1)
         stages: list[nn.Module] = []
         previous = num_inputs * cfg.shuffle**2
@@ -77,10 +87,19 @@ class ResidualUNet(nn.Module):
         self.decoder = nn.ModuleList(_conv_norm_act(2 * fine, fine) for fine in channels[:-1])
         unfolded = cfg.output_channels * cfg.shuffle**2
         self.unfold = nn.Identity() if cfg.shuffle == 1 else nn.Conv2d(channels[0], unfolded, kernel_size=1)
+        self.fine: nn.Sequential | None = None
+        if cfg.has_fine_skip:
+            width = cfg.output_channels
+            self.fine = _conv_norm_act(num_inputs, width)
+            self.join = nn.Sequential(
+                _conv_norm_act(2 * width, width), nn.Conv2d(width, width, kernel_size=1)
+            )
+            for start in self.join[-1].parameters():
+                nn.init.zeros_(start)
 
     def encode(self, patch: Float[Tensor, "b c i j"]) -> list[Tensor]:
         """Feature map of each stage, finest first."""
-        features: list[Tensor] = []
+        features: list[Tensor] = [] if self.fine is None else [self.fine(patch)]
         current = F.pixel_unshuffle(patch, self.shuffle)
         for stage in self.encoder:
             current = stage(current)
@@ -89,10 +108,13 @@ class ResidualUNet(nn.Module):
 
     def decode(self, features: Sequence[Tensor]) -> Float[Tensor, "b f i j"]:
         """Feature map on the input's grid."""
-        current = features[-1]
-        for index in reversed(range(len(self.decoder))):
-            current = self.decoder[index](torch.cat([self.up[index](current), features[index]], dim=1))
-        return F.pixel_shuffle(self.unfold(current), self.shuffle)
+        *finer, current = features
+        for up, decoder in zip(reversed(self.up), reversed(self.decoder), strict=True):
+            current = decoder(torch.cat([up(current), finer.pop()], dim=1))
+        unfolded = F.pixel_shuffle(self.unfold(current), self.shuffle)
+        if self.fine is None:
+            return unfolded
+        return unfolded + self.join(torch.cat([unfolded, finer.pop()], dim=1))
 
 
 class ResidualBlock(nn.Module):

@@ -20,7 +20,7 @@ DISCLAIMER = "Research use only; not a medical device."
 def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     """The same segmentation under the label values of a scheme.
 
-    Structures that the border of the scan cuts get the scheme's value for partly visible ones where it has one
+    Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
     (`spider`: 100 + n for vertebrae; its discs keep their value). What the scheme cannot express becomes
     background and is noted.
 
