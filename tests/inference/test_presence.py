@@ -76,6 +76,26 @@ def test_a_missing_level_that_the_picture_suggests_is_uncertain() -> None:
     assert verdicts(classes, seen=0.9)["L4 vertebra"].presence == "uncertain"
 
 
+def test_a_speck_is_not_a_vertebra() -> None:
+    classes = column((1, 2, 3))
+    classes[2, 2:16, 60:64] = 4
+    assert 0.15 < (classes == 4).sum() * 3 / 1000 < 0.225
+    verdict = verdicts(classes)["L2 vertebra"]
+    assert (verdict.presence, verdict.volume_ml) == ("outside", 0.0)
+    classes[:, 2:16, 60:64] = 4
+    assert verdicts(classes)["L2 vertebra"].volume_ml == pytest.approx(5 * 14 * 4 * 3 / 1000)
+
+
+@pytest.mark.parametrize(("height", "is_found"), [(1, False), (2, True)])
+def test_a_disc_counts_when_at_least_half_of_it_is_in_view(height: int, is_found: bool) -> None:
+    """The disc L2-L3 at the upper border, three rows high when whole."""
+    classes = column((1, 2, 3))
+    classes[:, 10:25, 44 : 44 + height] = 10
+    verdict = verdicts(classes, content=(0, 43 + height))["L2-L3 disc"]
+    assert (verdict.presence == "outside") == (not is_found)
+    assert (verdict.volume_ml > 0) == verdict.is_partial == is_found
+
+
 def test_a_doubtful_mask_is_uncertain() -> None:
     assert verdicts(column((1, 2)), confidence=0.5)["L5 vertebra"].presence == "uncertain"
 
@@ -105,8 +125,8 @@ def test_a_low_top_disc_at_the_border_is_partial() -> None:
     classes = column((1, 2, 3))
     classes[classes == 3] = 0
     top = np.flatnonzero((classes == 6 + 3).any(axis=(0, 1)))
-    classes[:, :, top[1] :][classes[:, :, top[1] :] == 6 + 3] = 0
-    found = verdicts(classes, content=(0, int(top[0])))
+    classes[:, :, top[2] :][classes[:, :, top[2] :] == 6 + 3] = 0
+    found = verdicts(classes, content=(0, int(top[1])))
     assert found["L3-L4 disc"].is_partial
     assert not found["L4-L5 disc"].is_partial
     assert found["L3 vertebra"].presence == "outside"

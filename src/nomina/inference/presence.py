@@ -15,6 +15,14 @@ from nomina.networks.predict import PredictedFacts
 MIN_VOLUME_ML = 0.15
 """A structure counts as found from this volume on [choice]: a tenth of the smallest disc of a thin slab."""
 
+MIN_SHARE_OF_KIND = 0.1
+"""A vertebra or disc counts as found from this share of its kind's median volume on [choice]: specks of a
+neighbour's processes are smaller, the most cut-off vertebra of the 20 training patients is twice as large."""
+
+DISC_IN_VIEW = 0.5
+"""A disc that the border cuts counts as found from this share of the volume of the disc below it on [choice]:
+labelled discs of the training patients are larger, slivers above the highest labelled vertebra are not."""
+
 BORDER_MM = 2.0
 """A structure is cut by the border when it comes this close to the end of the image content ..."""
 
@@ -71,12 +79,34 @@ def judge(
         if volume_ml >= MIN_VOLUME_ML:
             agreement = naming.agreement if spine_kind(name) is not None else 1.0
             found[name] = _Found(volume_ml, float(sums[index] / counts[index]) / 255, agreement=agreement)
+    for name in _specks(found):
+        del found[name]
     for name in _cut_by_border(classes, grid, structures, found, content):
-        found[name] = replace(found[name], is_partial=True)
+        if spine_kind(name) == "disc" and found[name].volume_ml < DISC_IN_VIEW * _disc_below(name, found):
+            del found[name]
+        else:
+            found[name] = replace(found[name], is_partial=True)
     return {
         name: _present(name, found[name]) if name in found else _missing(name, index, found, facts)
         for index, name in enumerate(structures)
     }
+
+
+def _specks(found: dict[str, _Found]) -> list[str]:
+    """Vertebrae and discs that are far too small for their kind."""
+    specks: list[str] = []
+    for kind in ("vertebra", "disc"):
+        volumes = {name: item.volume_ml for name, item in found.items() if spine_kind(name) == kind}
+        if volumes:
+            least = MIN_SHARE_OF_KIND * float(np.median(list(volumes.values())))
+            specks += [name for name, volume_ml in volumes.items() if volume_ml < least]
+    return specks
+
+
+def _disc_below(name: str, found: dict[str, _Found]) -> float:
+    """Volume in ml of the next lower disc that was found; 0 where there is none."""
+    lower = [n for n in found if spine_kind(n) == "disc" and (_place(n) or 0) < (_place(name) or 0)]
+    return found[max(lower, key=lambda n: _place(n) or 0)].volume_ml if lower else 0.0
 
 
 def _present(name: str, found: _Found) -> Verdict:
