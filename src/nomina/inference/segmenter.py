@@ -24,9 +24,11 @@ from nomina.inference.presence import judge
 from nomina.language.facts import Facts, facts_from_label_map
 from nomina.language.prompts import image_statements, statement_choices
 from nomina.networks.atm_net import ATMNet
+from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
+from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
-from nomina.networks.words import EncodedPrompts
+from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
@@ -163,23 +165,26 @@ class Segmenter:
             )
 
     def _window(self, image: np.ndarray) -> slice:
-        checkpoint = self.checkpoint
+        network, num_slices = self._slice_network()
         return structure_window(
-            checkpoint.network,
+            network,
             image,
-            checkpoint.words().to(next(checkpoint.network.parameters()).device),
-            num_slices=checkpoint.config.network.num_slices,
-            width=checkpoint.config.window_px,
+            self._all_words(network),
+            num_slices=num_slices,
+            width=self.checkpoint.config.window_px,
         )
+
+    def _all_words(self, network: SliceNetwork) -> EncodedPrompts:
+        words = encode_prompts(self.checkpoint.bank, self.checkpoint.structures)
+        return words.to(next(network.parameters()).device)
 
     def _words(
         self, image: np.ndarray, window: slice, mode: str, stated: Facts | None
     ) -> tuple[EncodedPrompts, PredictedFacts | None]:
-        network = self.checkpoint.network
-        words = self.checkpoint.words().to(next(network.parameters()).device)
+        network, num_slices = self._slice_network()
+        words = self._all_words(network)
         if not isinstance(network, ATMNet):
             return words, None
-        num_slices = self.checkpoint.config.network.num_slices
         facts = predict_facts(network, image, num_slices=num_slices, window=window)
         if mode == "constant":
             return words.constant(1), facts
@@ -187,6 +192,16 @@ class Segmenter:
             statements = image_statements(self.checkpoint.structures)
             return words.saying([statement_choices(stated, statements)]), facts
         return words.given(facts.statements), facts
+
+    def _slice_network(self) -> tuple[SliceNetwork, int]:
+        """The network and how many slices it sees at once."""
+        network, cfg = self.checkpoint.network, self.checkpoint.config.network
+        if isinstance(network, LACAF) or isinstance(cfg, LACAFConfig):
+            raise CheckpointError(
+                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels; "
+                f"this Segmenter goes through a scan by sagittal slices: use an atm_net or plain checkpoint"
+            )
+        return network, cfg.num_slices
 
     def _classify(
         self,
@@ -197,9 +212,9 @@ class Segmenter:
         words: EncodedPrompts,
         progress: Callable[[float], None] | None,
     ) -> ClassMap:
-        num_slices = self.checkpoint.config.network.num_slices
+        network, num_slices = self._slice_network()
         slices = predict_slices(
-            self.checkpoint.network, image, words, num_slices=num_slices, batch_size=2, window=window
+            network, image, words, num_slices=num_slices, batch_size=2, window=window
         )
 
         def report(done: int) -> None:

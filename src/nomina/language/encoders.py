@@ -200,15 +200,18 @@ def load_encoder(
     return _from_hub(name, place, revision, local_only=is_offline or Path(place).is_dir())
 
 
-def build_bank(encoder: TextEncoder, texts: Sequence[str]) -> PromptBank:
+def build_bank(
+    encoder: TextEncoder, texts: Sequence[str], *, template_version: str = TEMPLATE_VERSION
+) -> PromptBank:
     """Embed sentences once, to be saved with a checkpoint or as a table.
 
     Args:
         encoder: From `load_encoder`.
         texts: Sentences, e.g. `prompts.all_sentences(structures)`; repeats are kept once.
+        template_version: Version of the sentences' templates.
     """
     unique = tuple(dict.fromkeys(texts))
-    provenance = replace(encoder.provenance, template_version=TEMPLATE_VERSION)
+    provenance = replace(encoder.provenance, template_version=template_version)
     return PromptBank(unique, encoder.encode(unique), provenance)
 
 

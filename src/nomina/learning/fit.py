@@ -31,7 +31,7 @@ from nomina.learning.recipe import Recipe, TrainConfig
 from nomina.learning.training_state import TrainingState, resume, save_state
 from nomina.learning.validate import validate
 from nomina.networks.atm_net import ATMNetConfig, NetworkOutput
-from nomina.networks.build import Network, build_network
+from nomina.networks.build import SliceNetwork, build_network
 from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
 from nomina.networks.swin_unetr import SwinUNETRConfig
 from nomina.networks.words import EncodedPrompts, encode_prompts
@@ -49,11 +49,11 @@ class _Forward(nn.Module):
     as a function, and the fields of the output go out as a dict.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: SliceNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, run: Callable[[Network], NetworkOutput]) -> dict[str, Any]:
+    def forward(self, run: Callable[[SliceNetwork], NetworkOutput]) -> dict[str, Any]:
         return dict(vars(run(self.network)))
 
 
@@ -200,7 +200,7 @@ def _first_state(
     return TrainingState(network, averaged, _optimiser(network, recipe.train))
 
 
-def _require_fitting_patch(recipe: Recipe, network: Network) -> None:
+def _require_fitting_patch(recipe: Recipe, network: SliceNetwork) -> None:
     cfg, divisor = recipe.network, network.divisor
     if isinstance(cfg, ATMNetConfig):
         divisor = math.lcm(divisor, cfg.contrast_pool_stride)
@@ -212,7 +212,9 @@ def _require_fitting_patch(recipe: Recipe, network: Network) -> None:
         )
 
 
-def _start_from(network: Network, start: Checkpoint, recipe: Recipe, structures: tuple[str, ...]) -> None:
+def _start_from(
+    network: SliceNetwork, start: Checkpoint, recipe: Recipe, structures: tuple[str, ...]
+) -> None:
     folder = recipe.initial_checkpoint
     if start.structures != structures:
         raise ConfigError(
@@ -252,7 +254,7 @@ def _kept_bank(recipe: Recipe, start: Checkpoint) -> PromptBank:
     return start.bank
 
 
-def _optimiser(network: Network, cfg: TrainConfig) -> torch.optim.AdamW:
+def _optimiser(network: SliceNetwork, cfg: TrainConfig) -> torch.optim.AdamW:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -8,7 +8,7 @@ from nomina.learning.augmentation import AugmentationConfig
 from nomina.learning.losses import LossConfig
 from nomina.learning.sampling import SamplingConfig
 from nomina.networks.atm_net import ATMNetConfig
-from nomina.networks.build import NetworkConfig
+from nomina.networks.build import SliceNetworkConfig
 
 
 @config
@@ -115,7 +115,7 @@ class Recipe:
     """The first source sets structures and preparation; the others must agree with it."""
     scheme: str = "spider"
     """Label scheme whose level numbering the labels follow."""
-    network: NetworkConfig = ATMNetConfig()
+    network: SliceNetworkConfig = ATMNetConfig()
     initial_checkpoint: str | None = None
     """Checkpoint folder to start from (fine-tuning): same network, structures and encoder; its prompt bank is
     kept, and no encoder is loaded."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from nomina.config import to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.learning.recipe import Recipe
-from nomina.networks.build import Network
+from nomina.networks.build import SliceNetwork
 
 STATE_FILE = "state.safetensors"
 
@@ -24,7 +24,7 @@ STATE_FILE = "state.safetensors"
 class TrainingState:
     """Everything that changes while training."""
 
-    network: Network
+    network: SliceNetwork
     averaged: dict[str, Tensor]
     """EMA of the weights: what is validated and saved."""
     optimiser: torch.optim.AdamW

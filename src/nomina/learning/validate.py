@@ -7,13 +7,13 @@ from jaxtyping import Float, Integer
 from nomina.learning.batches import TrainingData
 from nomina.learning.prepared import IGNORED, PreparedEntry
 from nomina.networks.atm_net import ATMNet
-from nomina.networks.build import Network
+from nomina.networks.build import SliceNetwork
 from nomina.networks.predict import predict_facts, predict_slices, structure_window
 from nomina.networks.words import EncodedPrompts
 
 
 def validate(
-    network: Network,
+    network: SliceNetwork,
     data: TrainingData,
     words: EncodedPrompts,
     *,
@@ -49,7 +49,7 @@ def validate(
 
 @torch.inference_mode()
 def _overlap(
-    network: Network,
+    network: SliceNetwork,
     entry: PreparedEntry,
     words: EncodedPrompts,
     num_classes: int,

@@ -2,7 +2,7 @@
 
 model.safetensors   weights
 config.json         network, image preparation, encoder, scheme: `CheckpointConfig`
-structures.json     names of classes 1…n−1, in order
+structures.json     names of the classes, in order, without the background
 bank.npz            prompt vectors with their provenance
 run.json            how it was trained, and the sha256 of the files above
 """
@@ -25,8 +25,9 @@ from nomina.config import config, parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.imaging.preparation import ImagePreparation
 from nomina.language.bank import PromptBank
-from nomina.networks.build import Network, NetworkConfig, build_network
-from nomina.networks.words import EncodedPrompts, encode_prompts
+from nomina.networks.build import Network, NetworkConfig, build_network, build_words
+from nomina.networks.la_caf import LACAF
+from nomina.networks.words import ClassPrompts
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -58,7 +59,7 @@ class Checkpoint:
     name: str
     config: CheckpointConfig
     structures: tuple[str, ...]
-    """Names of classes 1…n−1."""
+    """Names of the classes, without the background."""
     bank: PromptBank
     network: Network
     """In eval mode."""
@@ -67,9 +68,9 @@ class Checkpoint:
     run: Mapping[str, Any]
     """Versions, commit, seed, split and metrics of the training."""
 
-    def words(self, paraphrase: int = 0) -> EncodedPrompts:
-        """The prompts of every class, from the bank."""
-        return encode_prompts(self.bank, self.structures, paraphrase=paraphrase)
+    def words(self, paraphrase: int = 0) -> ClassPrompts:
+        """The prompts of every class, from the bank; `EncodedPrompts` for a network that sees slices."""
+        return build_words(self.config.network, self.bank, self.structures, paraphrase=paraphrase)
 
 
 def save_checkpoint(
@@ -88,7 +89,7 @@ def save_checkpoint(
         folder: Where; its parent is made.
         weights: State of the network.
         cfg: See `CheckpointConfig`.
-        structures: Names of classes 1…n−1.
+        structures: Names of the classes, without the background.
         bank: Every sentence the network needs.
         run: JSON-able record of the training.
         dtype: Storage type of the weights; float16 halves a shipped file.
@@ -148,7 +149,9 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     bank = PromptBank.load(folder / "bank.npz")
     network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
     _load_weights(network, folder / "model.safetensors")
-    network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().to(device)
+    if not isinstance(network, LACAF):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     digest = hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
     return Checkpoint(folder.name, cfg, structures, bank, network, digest, run)
 

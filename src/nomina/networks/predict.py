@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from nomina.networks.atm_net import ATMNet
-from nomina.networks.build import Network
+from nomina.networks.build import SliceNetwork
 from nomina.networks.words import EncodedPrompts
 
 LOOK_STEP = 4
@@ -33,7 +33,7 @@ class PredictedFacts:
 
 @torch.inference_mode()
 def structure_window(
-    network: Network,
+    network: SliceNetwork,
     image: Float[np.ndarray, "i j k"],
     words: EncodedPrompts,
     *,
@@ -80,7 +80,7 @@ def predict_facts(
 
 @torch.inference_mode()
 def predict_slices(
-    network: Network,
+    network: SliceNetwork,
     image: Float[np.ndarray, "i j k"],
     words: EncodedPrompts,
     *,
@@ -111,7 +111,7 @@ def predict_slices(
 
 
 def _slice_batches(
-    network: Network,
+    network: SliceNetwork,
     image: Float[np.ndarray, "i j k"],
     num_slices: int,
     batch_size: int,

@@ -1,7 +1,12 @@
-"""Prompts as the networks take them: `EncodedPrompts`, made from a `PromptBank`."""
+"""Prompts as the networks take them, made from a `PromptBank`.
+
+ClassPrompts      one vector per class: all that LA-CAF hears
+EncodedPrompts    and an image view, for ATM-Net
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,16 +17,26 @@ from nomina.language.prompts import BACKGROUND, GENERIC_SENTENCE, channel_view, 
 
 
 @dataclass(frozen=True)
-class EncodedPrompts:
-    """Text of one batch, as vectors of width e.
+class ClassPrompts:
+    """One sentence per class, as vectors of width e."""
+
+    channel: Float[Tensor, "n e"]
+    """Channel view: one sentence per class, in the network's order; background first where it has one."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same prompts on another device."""
+        return replace(self, channel=self.channel.to(device))
+
+
+@dataclass(frozen=True)
+class EncodedPrompts(ClassPrompts):
+    """Text of one batch: the channel view and the image view.
 
     The image view is a list of statements; each holds a few possible sentences ("the highest visible vertebra
     is T12", "… is T11", …) and a weight for each. One-hot weights say one sentence; soft weights mix the
     sentences by their probabilities (an expected embedding), which keeps predicted facts differentiable.
     """
 
-    channel: Float[Tensor, "n e"]
-    """Channel view: one sentence per class, background first."""
     generic: Float[Tensor, " e"]
     """The sentence that is true of every image (mode A)."""
     statements: tuple[Tensor, ...]
@@ -31,11 +46,10 @@ class EncodedPrompts:
     stated: Bool[Tensor, "b s"] | None = None
     """Which statements are made at all; None: all. All False is the constant prompt (mode A)."""
 
-    def to(self, device: torch.device | str) -> "EncodedPrompts":
+    def to(self, device: torch.device | str) -> Self:
         """The same prompts on another device."""
         return replace(
-            self,
-            channel=self.channel.to(device),
+            super().to(device),
             generic=self.generic.to(device),
             statements=tuple(options.to(device) for options in self.statements),
             weights=None if self.weights is None else tuple(weight.to(device) for weight in self.weights),
@@ -115,3 +129,8 @@ def encode_prompts(bank: PromptBank, structures: Sequence[str], *, paraphrase: i
         generic=vectors([GENERIC_SENTENCE])[0],
         statements=tuple(vectors(statement.sentences(paraphrase)) for statement in statements),
     )
+
+
+def encode_class_prompts(bank: PromptBank, sentences: Sequence[str]) -> ClassPrompts:
+    """Look one sentence per class up in a bank; no text encoder is needed."""
+    return ClassPrompts(torch.from_numpy(bank.vectors_for(sentences)).float())
