@@ -11,9 +11,9 @@ _CUBE = ndimage.generate_binary_structure(3, 3)
 def tubed_skeleton(mask: Bool[np.ndarray, "i j k"], *, tube_voxels: int = 2) -> Bool[np.ndarray, "i j k"]:
     """The mask's skeleton, dilated and cut to the mask: the target of skeleton recall.
 
-    The skeleton is Lantuéjoul's: all voxels that an erosion keeps and an opening of it loses. It may have gaps
-    and spurs that a thinning would not, which the dilation covers and the mask bounds; unlike thinning it
-    needs nothing beyond SciPy [choice].
+    The skeleton is Lantuéjoul's: all voxels that an erosion keeps and an opening of it loses. It may have
+    gaps and spurs that a thinning would not, which the dilation covers and the mask bounds; unlike thinning
+    it needs nothing beyond SciPy [choice].
 
     Args:
         mask: One structure; empty masks give an empty skeleton.

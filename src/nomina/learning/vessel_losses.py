@@ -37,8 +37,8 @@ class VesselLossConfig:
     """sagittal_slices: each slice along i by itself [authors' release]; batch: each class over all voxels of
     the batch, classes without reference left to BCE [choice]."""
     is_masked: bool = False
-    """True: a voxel counts for a class only where that class was annotated [choice]; False: everywhere, so that
-    what nobody annotated is background [authors' release]."""
+    """True: a voxel counts for a class only where that class was annotated [choice]; False: everywhere, so
+    that what nobody annotated is background [authors' release]."""
     dice: float = 1.0
     """Weight of Dice [authors' release]."""
     bce: float = 1.0
@@ -84,8 +84,8 @@ def vessel_objective(
     for name, maps in (("reference", reference), ("annotated", annotated), ("skeleton", skeleton)):
         if maps is not None and maps.shape != logits.shape:
             raise GridMismatchError(
-                f"{name} has shape {tuple(maps.shape)}, the logits have {tuple(logits.shape)}; give one map per "
-                f"image and class on the patch's grid"
+                f"{name} has shape {tuple(maps.shape)}, the logits have {tuple(logits.shape)}; give one "
+                f"map per image and class on the patch's grid"
             )
     counted = annotated if cfg.is_masked else torch.ones_like(annotated)
     # Cut here, not in each sum: what does not count must not reach a gradient, not even as 0 × inf.
