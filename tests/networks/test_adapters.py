@@ -7,7 +7,7 @@ from scipy.special import erf
 from torch import Tensor, nn
 
 from nomina.errors import ConfigError, PromptError
-from nomina.networks.layers.adapters import AttentionPooling, AxisMLP, TextAdapters
+from nomina.networks.layers.adapters import AttentionPooling, AxisMLP, TextAdapters, centred
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -67,6 +67,21 @@ def test_the_residual_path_starts_with_the_angles_of_the_prompts() -> None:
     prompts = torch.randn(4, 8)
     text = adapters(prompts)
     torch.testing.assert_close(text @ text.T, prompts @ prompts.T, atol=1e-5, rtol=1e-5)
+
+
+def test_centred_adapters_hear_what_tells_the_prompts_apart(prompts: Tensor) -> None:
+    adapters = make(blend=0.2, is_centred=True)
+    apart = array(prompts) - array(prompts).mean(axis=0)
+    apart /= np.sqrt((apart**2).mean())
+    expected = [
+        0.2 * by_hand(adapters.networks[k], apart[k]) + 0.8 * array(adapters.residual.weight) @ apart[k]
+        for k in range(3)
+    ]
+    np.testing.assert_allclose(array(adapters(prompts)), expected, atol=1e-5)
+    # A common template adds about the same to every prompt, and another encoder has another scale.
+    torch.testing.assert_close(adapters(7 * prompts + 3), adapters(prompts), atol=1e-4, rtol=1e-3)
+    assert torch.equal(centred(prompts[:1]), torch.zeros(1, 10))
+    assert torch.equal(centred(torch.ones(3, 10)), torch.zeros(3, 10))
 
 
 def test_a_shared_adapter_takes_any_number_of_prompts_and_follows_their_order(prompts: Tensor) -> None:

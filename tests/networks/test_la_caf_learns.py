@@ -46,7 +46,7 @@ def test_a_tiny_nomina_preset_overfits_two_tubes_by_their_words() -> None:
     network = build_network(TINY, VESSELS, text_width=encoder.width).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     annotated = torch.ones_like(reference)
-    for _ in range(80):
+    for _ in range(60):
         optimiser.zero_grad()
         parts = vessel_objective(
             network(image, words), reference, annotated, vessel_losses.NOMINA, skeleton=skeleton

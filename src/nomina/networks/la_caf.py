@@ -8,7 +8,7 @@ does; no line of the release was read.
     backbone           genesis_unet.GenesisUNet         batch statistics always [release] instance norm
     prompts            nomina.language.vessel_prompts   four, without "pulmonary" [rel.]  two, with it
     encoder            nomina.language.encoders         CLIP ViT-B/32, frozen [paper]     any; frozen
-    text adapters      layers.adapters.TextAdapters     [release]                         residual path
+    text adapters      layers.adapters.TextAdapters     [release]                         centred, residual path
     image adapter      layers.adapters                  AxisMLP [release]                 AttentionPooling
     fusion             layers.gates                     MinMaxGate [release]              PromptAttention
     output layer       layers.dynamic_head.DynamicHead  [release]                         the same
@@ -51,6 +51,9 @@ class LACAFConfig:
     adapter_blend: float | None = None
     """Start of the learned share of the adapter against the unadapted prompt; None: no residual path
     [authors' release]. 0.2 after CLIP-Adapter [choice]."""
+    is_text_centred: bool = False
+    """Whether the text adapters see what tells the prompts apart [choice] or the prompts as they are: False
+    [authors' release]."""
     is_adapter_shared: bool = False
     """One text adapter for all classes, so that words alone tell them apart; False [authors' release]."""
     pooling: Literal["axis_mlp", "attention"] = "axis_mlp"
@@ -90,6 +93,7 @@ NOMINA = LACAFConfig(
     backbone=GenesisUNetConfig(norm="instance"),
     wording="nomina",
     adapter_blend=0.2,
+    is_text_centred=True,
     pooling="attention",
     fusion="attention",
 )
@@ -115,6 +119,7 @@ class LACAF(nn.Module):
             hidden=cfg.adapter_hidden,
             width=cfg.width,
             blend=cfg.adapter_blend,
+            is_centred=cfg.is_text_centred,
             is_shared=cfg.is_adapter_shared,
         )
         self.bottleneck_norm = nn.GroupNorm(cfg.norm_groups, deepest)
