@@ -12,10 +12,15 @@ import pytest
 import torch
 
 from nomina.errors import CheckpointError, EncoderError, OutputError
+from nomina.inference.segmenter import Segmenter
 from nomina.language.bank import PromptBank
+from nomina.language.encoders import build_bank, load_encoder
+from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, NetworkConfig, build_network
 from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.genesis_unet import GenesisUNetConfig
+from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.plain import PlainConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.swin_unetr import SwinUNETRConfig
@@ -88,6 +93,36 @@ def test_what_is_loaded_gives_the_same_logits(
     assert checkpoint.name == "net"
     assert checkpoint.run["step"] == 7
     assert not checkpoint.network.training
+
+
+def test_a_network_of_blocks_comes_back_with_its_own_words(tmp_path: Path) -> None:
+    cfg = LACAFConfig(
+        backbone=GenesisUNetConfig(stage_channels=(8, 16), norm="instance"),
+        **{"wording": "nomina", "pooling": "attention", "fusion": "attention", "adapter_blend": 0.2},
+        **{"width": 16, "num_heads": 4, "norm_groups": 4},
+    )
+    bank = build_bank(load_encoder("minilm"), all_vessel_sentences(VESSELS))
+    torch.manual_seed(0)
+    network = build_network(cfg, VESSELS, text_width=384).eval()
+    save_checkpoint(
+        tmp_path / "net",
+        weights=network.state_dict(),
+        cfg=CheckpointConfig(network=cfg, modality="CT"),
+        structures=VESSELS,
+        bank=bank,
+        run={},
+    )
+    checkpoint = load_checkpoint(tmp_path / "net")
+    assert isinstance(checkpoint.network, LACAF)
+    assert checkpoint.config == CheckpointConfig(network=cfg, modality="CT")
+    words = checkpoint.words(paraphrase=1)
+    sentences = ["a chest CT that shows the pulmonary artery", "a chest CT that shows the pulmonary vein"]
+    assert torch.equal(words.channel, torch.from_numpy(bank.vectors_for(sentences)))
+    patch = torch.randn(1, 1, 8, 8, 4)
+    with torch.no_grad():
+        assert torch.equal(checkpoint.network(patch, words), network(patch, words))
+    with pytest.raises(CheckpointError, match=r"holds a la_caf network.*use an atm_net or plain checkpoint"):
+        Segmenter.load(tmp_path / "net")
 
 
 def test_half_precision_storage_rounds_the_weights_only_to_float16(tmp_path: Path, save: Save) -> None:

@@ -29,10 +29,7 @@ def patch() -> Tensor:
 def test_the_published_size_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         network = GenesisUNet(GenesisUNetConfig(), 1)
-        features, bottleneck = network(torch.empty(1, 1, 96, 96, 96))
     assert sum(p.numel() for p in network.parameters()) == 19_073_600
-    assert features.shape == (1, 64, 96, 96, 96)
-    assert bottleneck.shape == (1, 512, 12, 12, 12)
     widths = [m.out_channels for m in network.encoder.modules() if isinstance(m, nn.Conv3d)]
     assert widths == [32, 64, 64, 128, 128, 256, 256, 512]
 

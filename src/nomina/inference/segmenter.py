@@ -58,7 +58,8 @@ class Segmenter:
             device: "cpu", "cuda", "cuda:1" …; "auto" takes a GPU where there is one.
 
         Raises:
-            CheckpointError: There is no such checkpoint, or its folder is incomplete or altered.
+            CheckpointError: There is no such checkpoint, its folder is incomplete or altered, or its network
+                does not see slices.
             ConfigError: A GPU is asked for where there is none.
         """
         folder = SHIPPED / str(model)
@@ -72,7 +73,9 @@ class Segmenter:
             device = "cuda" if has_gpu else "cpu"
         if device.startswith("cuda") and not has_gpu:
             raise ConfigError(f"device {device!r} was asked for, but torch finds no GPU here; use device cpu")
-        return cls(load_checkpoint(folder, device=device))
+        segmenter = cls(load_checkpoint(folder, device=device))
+        segmenter._slice_network()
+        return segmenter
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
         """Names of the structures that the words mean, in order; None means all that the model knows.

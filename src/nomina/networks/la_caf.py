@@ -8,7 +8,7 @@ does; no line of the release was read.
     backbone           genesis_unet.GenesisUNet         batch statistics always [release] instance norm
     prompts            nomina.language.vessel_prompts   four, without "pulmonary" [rel.]  two, with it
     encoder            nomina.language.encoders         CLIP ViT-B/32, frozen [paper]     any; frozen
-    text adapters      layers.adapters.TextAdapters     [release]                         centred, residual path
+    text adapters      layers.adapters.TextAdapters     [release]                         centred, residual
     image adapter      layers.adapters                  AxisMLP [release]                 AttentionPooling
     fusion             layers.gates                     MinMaxGate [release]              PromptAttention
     output layer       layers.dynamic_head.DynamicHead  [release]                         the same
