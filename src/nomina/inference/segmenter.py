@@ -216,9 +216,7 @@ class Segmenter:
         progress: Callable[[float], None] | None,
     ) -> ClassMap:
         network, num_slices = self._slice_network()
-        slices = predict_slices(
-            network, image, words, num_slices=num_slices, batch_size=2, window=window
-        )
+        slices = predict_slices(network, image, words, num_slices=num_slices, batch_size=2, window=window)
 
         def report(done: int) -> None:
             if progress:
