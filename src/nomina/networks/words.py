@@ -6,7 +6,6 @@ EncodedPrompts    and an image view, for ATM-Net
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,7 +22,7 @@ class ClassPrompts:
     channel: Float[Tensor, "n e"]
     """Channel view: one sentence per class, in the network's order; background first where it has one."""
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "ClassPrompts":
         """The same prompts on another device."""
         return replace(self, channel=self.channel.to(device))
 
@@ -46,10 +45,11 @@ class EncodedPrompts(ClassPrompts):
     stated: Bool[Tensor, "b s"] | None = None
     """Which statements are made at all; None: all. All False is the constant prompt (mode A)."""
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "EncodedPrompts":
         """The same prompts on another device."""
         return replace(
-            super().to(device),
+            self,
+            channel=self.channel.to(device),
             generic=self.generic.to(device),
             statements=tuple(options.to(device) for options in self.statements),
             weights=None if self.weights is None else tuple(weight.to(device) for weight in self.weights),
