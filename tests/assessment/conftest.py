@@ -19,6 +19,7 @@ SPIDER_NAMES = (
 )
 
 SpiderMap = Callable[..., LabelMap]
+Tubes = Callable[..., np.ndarray]
 
 
 @pytest.fixture
@@ -52,3 +53,20 @@ def spine() -> np.ndarray:
         array[2:10, 6:14, bottom + 3 : bottom + 10] = n
     array[4:8, 2:5, :] = 100
     return array
+
+
+@pytest.fixture(scope="session")
+def tubes() -> Tubes:
+    """`tubes(size_mm, spacing_mm, *(start, end, radius))`: a cube with round-ended tubes in it, all in mm."""
+
+    def draw(size_mm: float, spacing_mm: tuple[float, float, float], *parts: tuple) -> np.ndarray:
+        axes = [np.arange(0, size_mm, step) for step in spacing_mm]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        mask = np.zeros(points.shape[:3], dtype=bool)
+        for start, end, radius in parts:
+            start, axis = np.asarray(start, float), np.asarray(end, float) - start
+            share = np.clip(((points - start) @ axis) / max(axis @ axis, 1e-9), 0, 1)
+            mask |= np.linalg.norm(points - start - share[..., None] * axis, axis=-1) <= radius
+        return mask
+
+    return draw

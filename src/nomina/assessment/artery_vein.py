@@ -1,0 +1,163 @@
+"""Arteries taken for veins: the swap rate along centrelines, and a majority vote of whole branches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Integer
+from scipy.spatial import cKDTree
+
+from nomina.assessment.vessel_tree import VesselGraph, vessel_graph
+from nomina.errors import GridMismatchError
+
+
+@dataclass(frozen=True)
+class CentrelineClasses:
+    """Length of a reference centreline by what the prediction says there; the three add up."""
+
+    right_mm: float
+    """Predicted as the reference's own class."""
+    swapped_mm: float
+    """Predicted as the other class."""
+    missed_mm: float
+    """Predicted as neither."""
+
+    @property
+    def length_mm(self) -> float:
+        """Length of the reference centreline."""
+        return self.right_mm + self.swapped_mm + self.missed_mm
+
+    @property
+    def swap_rate(self) -> float:
+        """Share of the length predicted as the other class; `nan` when there is none."""
+        return self.swapped_mm / self.length_mm if self.length_mm else float("nan")
+
+    @property
+    def missed_rate(self) -> float:
+        """Share of the length predicted as neither; `nan` when there is none."""
+        return self.missed_mm / self.length_mm if self.length_mm else float("nan")
+
+    def __add__(self, other: "CentrelineClasses") -> "CentrelineClasses":
+        """Both lengths together: arteries and veins, or several cases."""
+        return CentrelineClasses(
+            self.right_mm + other.right_mm,
+            self.swapped_mm + other.swapped_mm,
+            self.missed_mm + other.missed_mm,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BranchVote:
+    """Arteries and veins after every branch got one class, and what that changed."""
+
+    artery: Bool[np.ndarray, "i j k"]
+    """Arteries after the vote."""
+    vein: Bool[np.ndarray, "i j k"]
+    """Veins after the vote; together with the arteries the voxels of before."""
+    num_changed_branches: int
+    """Branches of which at least one voxel changed its class."""
+    changed_length_mm: float
+    """Length of centreline that changed its class."""
+    num_changed_voxels: int
+    """Voxels that changed their class."""
+
+
+def centreline_classes(
+    own: Bool[np.ndarray, "i j k"],
+    other: Bool[np.ndarray, "i j k"],
+    reference: Bool[np.ndarray, "i j k"] | VesselGraph,
+    *,
+    spacing_mm: tuple[float, float, float],
+) -> CentrelineClasses:
+    """What a prediction says along the centreline of one reference class.
+
+    A missed twig and a wrong class have different consequences, so their lengths are kept apart. Where the
+    prediction says both, it is right.
+
+    Args:
+        own: Prediction of the reference's class.
+        other: Prediction of the other class.
+        reference: Reference mask of one class on the same grid, or its graph where it is at hand.
+        spacing_mm: Voxel size along i, j, k.
+
+    Raises:
+        GridMismatchError: The masks differ in shape.
+    """
+    _check_shapes(own, other)
+    if not isinstance(reference, VesselGraph):
+        _check_shapes(own, reference)
+        reference = vessel_graph(reference, spacing_mm=spacing_mm)
+    at = tuple(reference.voxels.T)
+    is_own, is_other = own[at], other[at] & ~own[at]
+    lengths_mm = reference.point_lengths_mm
+    return CentrelineClasses(
+        right_mm=float(lengths_mm[is_own].sum()),
+        swapped_mm=float(lengths_mm[is_other].sum()),
+        missed_mm=float(lengths_mm[~is_own & ~is_other].sum()),
+    )
+
+
+def vote_by_branch(
+    artery: Bool[np.ndarray, "i j k"],
+    vein: Bool[np.ndarray, "i j k"],
+    *,
+    spacing_mm: tuple[float, float, float],
+) -> BranchVote:
+    """Give every branch of the vessels, arteries and veins together, the class of most of its voxels.
+
+    A piece of a branch in the wrong class is the fault that is seen first. The vote cannot tell it from two
+    vessels that touch end to end and so share a branch: it is an option, and it says what it changed. A draw,
+    and a voxel predicted as both, count for the artery.
+
+    Args:
+        artery: Predicted arteries.
+        vein: Predicted veins on the same grid.
+        spacing_mm: Voxel size along i, j, k.
+
+    Raises:
+        GridMismatchError: The masks differ in shape.
+    """
+    _check_shapes(artery, vein)
+    vein = vein & ~artery
+    graph = vessel_graph(artery | vein, spacing_mm=spacing_mm)
+    voxels = np.argwhere(artery | vein)
+    if not len(voxels):
+        return BranchVote(artery.copy(), vein, 0, 0.0, 0)
+    branches = graph.branch_indices[nearest_points(graph, voxels)]
+    was_artery = artery[tuple(voxels.T)]
+    num_artery = np.bincount(branches, weights=was_artery, minlength=len(graph.branches))
+    is_artery = (2 * num_artery >= np.bincount(branches, minlength=len(graph.branches)))[branches]
+    changed = is_artery != was_artery
+    new_artery = np.zeros(artery.shape, dtype=bool)
+    new_artery[tuple(voxels[is_artery].T)] = True
+    new_vein = (artery | vein) & ~new_artery
+    on_line = new_artery[tuple(graph.voxels.T)] != artery[tuple(graph.voxels.T)]
+    return BranchVote(
+        artery=new_artery,
+        vein=new_vein,
+        num_changed_branches=len(np.unique(branches[changed])),
+        changed_length_mm=float(graph.point_lengths_mm[on_line].sum()),
+        num_changed_voxels=int(changed.sum()),
+    )
+
+
+def nearest_points(graph: VesselGraph, voxels: Integer[np.ndarray, "n 3"]) -> Integer[np.ndarray, " n"]:
+    """For each voxel of the mask the point of the graph's centreline that it belongs to.
+
+    That is the point whose ball (its radius around it) the voxel lies deepest in, by the power distance: the
+    squared distance minus the squared radius. By plain distance the wall of a wide vessel would belong to a
+    thin one beside it.
+    """
+    spacing_mm = np.asarray(graph.spacing_mm)
+    radii_mm = graph.radii_mm
+    # The power distance is a plain one in four dimensions.
+    height_mm = np.sqrt(radii_mm.max() ** 2 - radii_mm**2)
+    tree = cKDTree(np.column_stack([graph.voxels * spacing_mm, height_mm]))
+    points: Integer[np.ndarray, " n"] = tree.query(np.pad(voxels * spacing_mm, ((0, 0), (0, 1))))[1]
+    return points
+
+
+def _check_shapes(first: Bool[np.ndarray, "..."], second: Bool[np.ndarray, "..."]) -> None:
+    if first.shape != second.shape:
+        raise GridMismatchError(
+            f"masks of shapes {first.shape} and {second.shape} cannot be compared; bring both to one grid"
+        )

@@ -1,0 +1,113 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nomina.assessment.artery_vein import centreline_classes, nearest_points, vote_by_branch
+from nomina.assessment.vessel_tree import vessel_graph
+from nomina.errors import GridMismatchError
+
+Tubes = Callable[..., np.ndarray]
+MM = (1.0, 1.0, 1.0)
+EMPTY = np.zeros((40, 40, 40), dtype=bool)
+
+
+@pytest.fixture(scope="module")
+def artery(tubes: Tubes) -> np.ndarray:
+    """A trunk of 16 mm with two branches."""
+    return tubes(
+        40.0,
+        MM,
+        ((20, 20, 3), (20, 20, 19), 2.6),
+        ((20, 20, 19), (8, 20, 34), 1.8),
+        ((20, 20, 19), (32, 20, 34), 1.8),
+    )
+
+
+def test_swapped_missed_and_right_lengths_are_those_that_were_made(tubes: Tubes) -> None:
+    tube = tubes(40.0, MM, ((20, 20, 5), (20, 20, 35), 2.0))
+    k = np.arange(40)
+    own, other = tube & (k < 15), tube & (k >= 15) & (k < 24)
+    found = centreline_classes(own, other, tube, spacing_mm=MM)
+    assert found.swapped_mm == pytest.approx(9.0, abs=0.3)
+    assert found.swap_rate == pytest.approx(9 / found.length_mm, abs=0.01)
+    assert found.right_mm + found.swapped_mm + found.missed_mm == pytest.approx(
+        vessel_graph(tube, spacing_mm=MM).length_mm
+    )
+    assert found.missed_rate == pytest.approx(11.5 / found.length_mm, abs=0.06)
+
+
+def test_a_swap_is_measured_in_mm(tubes: Tubes) -> None:
+    spacing_mm = (0.7, 0.7, 1.4)
+    tube = tubes(40.0, spacing_mm, ((20, 20, 5), (20, 20, 35), 2.0))
+    swapped = tube & (np.arange(tube.shape[2]) * 1.4 >= 19.5)
+    found = centreline_classes(tube & ~swapped, swapped, tube, spacing_mm=spacing_mm)
+    assert found.swap_rate == pytest.approx(0.5, abs=0.04)
+    assert found.missed_mm == 0.0
+
+
+def test_where_the_prediction_says_both_it_is_right(artery: np.ndarray) -> None:
+    found = centreline_classes(artery, artery, artery, spacing_mm=MM)
+    assert (found.swap_rate, found.missed_rate) == (0.0, 0.0)
+
+
+def test_lengths_of_arteries_and_veins_add_up(artery: np.ndarray) -> None:
+    right = centreline_classes(artery, EMPTY, artery, spacing_mm=MM)
+    wrong = centreline_classes(EMPTY, artery, artery, spacing_mm=MM)
+    assert (right + wrong).swap_rate == pytest.approx(0.5)
+
+
+def test_an_empty_reference_has_no_swap_rate() -> None:
+    assert np.isnan(centreline_classes(EMPTY, EMPTY, EMPTY, spacing_mm=MM).swap_rate)
+
+
+def test_the_vote_mends_a_piece_of_a_branch_and_says_what_it_changed(artery: np.ndarray) -> None:
+    i, _, k = np.indices(artery.shape)
+    flipped = artery & (i > 20) & (k > 26) & (k <= 30)
+    vote = vote_by_branch(artery & ~flipped, flipped, spacing_mm=MM)
+    assert (vote.artery == artery).all()
+    assert not vote.vein.any()
+    assert vote.num_changed_branches == 1
+    assert vote.num_changed_voxels == flipped.sum()
+    # Four layers along k of a branch that rises 15 in 19.2 mm.
+    assert vote.changed_length_mm == pytest.approx(4 * 19.2 / 15, abs=1.3)
+
+
+def test_the_vote_leaves_whole_branches_alone(artery: np.ndarray, tubes: Tubes) -> None:
+    vein = tubes(40.0, MM, ((20, 34, 3), (20, 34, 35), 2.0))
+    vote = vote_by_branch(artery, vein, spacing_mm=MM)
+    assert (vote.artery == artery).all()
+    assert (vote.vein == vein).all()
+    assert (vote.num_changed_branches, vote.changed_length_mm, vote.num_changed_voxels) == (0, 0.0, 0)
+
+
+def test_the_vote_keeps_every_voxel_and_its_input(artery: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    noisy = artery & (rng.random(artery.shape) < 0.6)
+    before = noisy.copy()
+    vote = vote_by_branch(noisy, artery & ~noisy, spacing_mm=MM)
+    assert ((vote.artery | vote.vein) == artery).all()
+    assert not (vote.artery & vote.vein).any()
+    assert (noisy == before).all()
+    assert (vote.artery == artery).all()
+
+
+def test_the_vote_on_nothing_changes_nothing() -> None:
+    assert vote_by_branch(EMPTY, EMPTY, spacing_mm=MM).num_changed_voxels == 0
+
+
+def test_the_wall_of_a_wide_vessel_is_not_the_thin_ones_beside_it(tubes: Tubes) -> None:
+    wide = tubes(40.0, MM, ((16, 20, 5), (16, 20, 35), 6.0))
+    thin = tubes(40.0, MM, ((25, 20, 8), (25, 20, 32), 1.0))
+    graph = vessel_graph(wide | thin, spacing_mm=MM)
+    (at,) = [n for n, b in enumerate(graph.branches) if b.radius_mm < 2]
+    # 3 mm from the thin axis, 6 mm from the wide one, in the wide vessel.
+    point = nearest_points(graph, np.array([[22, 20, 20]]))[0]
+    assert graph.branch_indices[point] != at
+
+
+def test_masks_of_different_shapes_are_refused(artery: np.ndarray) -> None:
+    with pytest.raises(GridMismatchError, match="bring both to one grid"):
+        centreline_classes(artery, artery[1:], artery, spacing_mm=MM)
+    with pytest.raises(GridMismatchError):
+        vote_by_branch(artery, artery[1:], spacing_mm=MM)
