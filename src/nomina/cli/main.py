@@ -16,6 +16,7 @@ COMMANDS = {
     "prompt": "Show which structures a phrase names, with their SNOMED CT codes and nomina label values.",
     "labels": "Label schemes, and label maps from one scheme to another.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",
+    "measure": "Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels.",
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",
     "phantom": "Write spine phantoms with known truth.",
     "train": "Train a network as a recipe says.",
