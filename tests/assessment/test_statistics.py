@@ -19,6 +19,14 @@ def test_the_patient_is_the_part_before_the_first_underscore_or_comes_from_the_m
         patient_of("152_t1", {"152_t2_SPACE": "p9"})
 
 
+def test_a_word_and_a_case_number_are_a_patient_together() -> None:
+    # All phantoms of a folder were one patient once, and no interval could be drawn.
+    assert [patient_of(f"phantom_{n:05d}") for n in (0, 3)] == ["phantom_00000", "phantom_00003"]
+    assert patient_of("case_012_t2") == patient_of("case_012_t1") == "case_012"
+    assert patient_of("anna_t1") == patient_of("anna_2") == "anna"
+    assert patient_of("sub-03_T2w") == patient_of("sub-03_2") == "sub-03"
+
+
 def test_all_cases_of_a_patient_are_drawn_together() -> None:
     weights = patient_resamples(["a", "b", "a", "c"], seed=1, num_resamples=200)
     assert np.array_equal(weights[:, 0], weights[:, 2])

@@ -57,7 +57,8 @@ def test_the_table_shows_each_structure_the_means_the_names_and_the_policy(
 ) -> None:
     result = run(*folders)
     assert result.exit_code == 0, result.output
-    rows = {line.split("  ")[0].strip(): line.split() for line in result.stdout.splitlines() if line.strip()}
+    lines = result.stdout.split("presence")[0].splitlines()
+    rows = {line.split("  ")[0].strip(): line.split() for line in lines if line.strip()}
     assert rows["L5 vertebra"][2:] == ["1.000", "0.000", "0.000", "0.000", "1.000", "1.000", "3"]
     assert rows["L5-S1 disc"][2] == "0.667"
     assert rows["L5-S1 disc"][-2:] == ["3", "1"]
@@ -68,6 +69,7 @@ def test_the_table_shows_each_structure_the_means_the_names_and_the_policy(
     assert "scans with all levels right: 2 of 3" in result.stdout
     assert "17 right, 0 one up, 0 one down, 0 other, 1 missed" in result.stdout
     assert "8 of 9" in result.stdout
+    assert "vertebrae identified (centre within 20 mm and nearest): 1.000 (1.000 to 1.000)" in result.stdout
 
 
 def test_csv_has_one_row_per_case_and_structure_and_the_json_beside_it_has_everything(
@@ -178,3 +180,42 @@ def test_folders_that_cannot_be_paired_are_refused_with_the_reason(
     result = run(predictions, references)
     assert isinstance(result.exception, CaseError)
     assert words in str(result.exception)
+
+
+def test_other_predictions_are_compared_case_by_case(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for case in CASES:
+        write_spider(spine(), others / f"{case}.nrrd")
+    result = run(*folders, "--against", others, "--json")
+    comparison = json.loads(result.stdout)["comparison"]
+    # Patient 3's lowest disc is missing in the first: a third of one structure of seven.
+    assert comparison["class_wise"]["dice"]["mean"] == pytest.approx(-1 / 3 / 7)
+    assert comparison["class_wise"]["dice"]["interval"]["high"] <= 0.0
+    assert (comparison["num_cases"], comparison["num_patients"]) == (3, 3)
+    assert "PRED − PRED2, 3 cases" in run(*folders, "--against", others).stdout
+    (others / "2_t2.nrrd").unlink()
+    assert "2_t2" in str(run(*folders, "--against", others).exception)
+
+
+def test_presence_and_wrong_names_are_printed(folders: tuple[Path, Path]) -> None:
+    shifted = np.where((spine() > 0) & (spine() < 3), spine() + 1, spine())
+    write_spider(np.where(spine() == 3, 0, shifted), folders[0] / "2_t2.nrrd")
+    result = run(*folders)
+    rows = {
+        line.split("  ")[0].strip(): line.split() for line in result.stdout.split("presence")[1].splitlines()
+    }
+    assert rows["L5-S1 disc"][2:] == ["2", "1", "0.667", "–"]
+    assert (
+        "named otherwise (times): L5 vertebra as L4 vertebra (1), L4 vertebra as L3 vertebra (1)"
+        in result.stdout
+    )
+
+
+def test_phantoms_are_patients_of_their_own(tmp_path: Path) -> None:
+    for folder in ("predictions", "references"):
+        (tmp_path / folder).mkdir()
+        for n in (0, 3):
+            write_spider(spine(), tmp_path / folder / f"phantom_{n:05d}.nii.gz")
+    result = run(tmp_path / "predictions", tmp_path / "references")
+    assert "cases: 2, patients: 2" in result.stdout

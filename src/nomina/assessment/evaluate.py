@@ -10,6 +10,7 @@ from jaxtyping import Bool, Integer
 
 from nomina.assessment.case_files import check_complete, pair_files, select_cases
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
+from nomina.assessment.metrics.identification import identified_vertebrae
 from nomina.assessment.metrics.label_free import label_free_scores
 from nomina.assessment.metrics.naming import name_levels
 from nomina.assessment.metrics.overlap import count_overlaps, ranked
@@ -79,6 +80,7 @@ def evaluate(
         max_level=max_level,
         not_scored=not_scored,
         case=case,
+        identified=identified_vertebrae(compared_prediction, compared_reference),
     )
 
 

@@ -1,6 +1,7 @@
 """The scores of one case: per structure, by name, and without names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, FoundIn, settle
 from nomina.assessment.metrics.label_free import GROUPS, LabelFreeScores
@@ -56,6 +57,8 @@ class CaseScores:
     """Predicted structures that the reference cannot judge: unknown, above the cut-off, in ignored voxels."""
     case: str = ""
     """Name of the case."""
+    identified: Mapping[str, bool] = field(default_factory=dict)
+    """For each reference vertebra whether the predicted one of its name lies in its place."""
 
     def settled(self, score: StructureScore, metric: str, policy: EmptyPolicy | None = None) -> float:
         """The value with which a score enters an average; `nan` where the policy leaves it out."""

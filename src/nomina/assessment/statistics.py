@@ -25,13 +25,21 @@ class Interval:
 
 
 def patient_of(case: str, patients: Mapping[str, str] | None = None) -> str:
-    """Patient of a case: from the mapping where one is given, else the part of its name before the first "_".
+    """Patient of a case: from the mapping where one is given, else from its name.
+
+    That is the part before the first "_", as in "152_t2_SPACE"; where it has no digit and a number of three
+    or more digits follows, the number belongs to it, as in "phantom_00003". Shorter ones ("anna_2") count
+    scans: one patient taken for several makes intervals too narrow, and nothing shows it.
 
     Raises:
         ConfigError: A mapping is given and does not hold the case.
     """
     if patients is None:
-        return case.split("_", 1)[0]
+        first, _, rest = case.partition("_")
+        number = rest.partition("_")[0]
+        is_word = not any(letter.isdigit() for letter in first)
+        is_case_number = number.isdigit() and len(number) >= 3
+        return f"{first}_{number}" if is_word and is_case_number else first
     if case not in patients:
         raise ConfigError(f"the mapping of cases to patients does not hold case {case!r}; add it")
     return patients[case]

@@ -1,12 +1,12 @@
 """From the scores of cases to the numbers of a table: means, intervals over patients, and counts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from nomina.assessment.metrics.empty_masks import (
     Average,
@@ -18,6 +18,7 @@ from nomina.assessment.metrics.empty_masks import (
 )
 from nomina.assessment.metrics.label_free import GROUPS, LabelFreeGroup
 from nomina.assessment.metrics.naming import NameOutcome
+from nomina.assessment.presence import PresenceCounts, named_as, presence_table
 from nomina.assessment.scores import METRICS, CaseScores
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.assessment.statistics import NUM_RESAMPLES, Interval, bootstrap_interval, patient_of
@@ -50,6 +51,8 @@ class NamingSummary:
     """Reference vertebrae and discs by outcome."""
     right: Estimate
     """Share of all reference vertebrae and discs that are found under their own name."""
+    identified: Estimate
+    """Share of all reference vertebrae whose predicted namesake lies in their place (identification rate)."""
     num_cases: int
     """Cases whose reference has vertebrae or discs."""
     num_all_levels_right: int
@@ -100,6 +103,10 @@ class Evaluation:
     """Cases scored apart: in no mean."""
     missing: tuple[str, ...] = ()
     """References without a prediction: in no mean."""
+    presence: tuple[PresenceCounts, ...] = ()
+    """In how many cases each structure is there, by reference and prediction; ordered as `structures`."""
+    named_as: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """For each reference vertebra or disc how often which name was found in its place."""
 
 
 def summarise(
@@ -116,7 +123,7 @@ def summarise(
         cases: Scores of at least one case, all made with one policy.
         excluded: Scores of cases that enter no mean.
         missing: References that had no prediction.
-        patients: Patient of each case; without it the part of the case's name before the first "_".
+        patients: Patient of each case; without it the names of the cases tell (`patient_of`).
         seed: Seed of the bootstrap.
 
     Raises:
@@ -133,8 +140,8 @@ def summarise(
         mean = float(statistic(np.ones((1, len(cases))))[0])
         return Estimate(mean, bootstrap_interval(statistic, patient_names, seed=seed))
 
-    structures = _structures_in_order(cases)
-    settled = {metric: _settled(cases, structures, metric, cases[0].policy) for metric in METRICS}
+    structures = structures_in_order(cases)
+    settled = {metric: settled_scores(cases, structures, metric, cases[0].policy) for metric in METRICS}
     return Evaluation(
         cases=tuple(cases),
         structures=tuple(_structure_summary(cases, structure) for structure in structures),
@@ -149,6 +156,8 @@ def summarise(
         seed=seed,
         excluded=tuple(excluded),
         missing=tuple(missing),
+        presence=presence_table(cases, structures),
+        named_as=named_as(cases),
     )
 
 
@@ -156,7 +165,7 @@ _Statistic = Callable[[Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]]
 _Estimator = Callable[[_Statistic], Estimate]
 
 
-def _structures_in_order(cases: Sequence[CaseScores]) -> list[str]:
+def structures_in_order(cases: Sequence[CaseScores]) -> list[str]:
     """Vertebrae from the bottom, discs from the bottom, then everything else as it first appears."""
     names = list(dict.fromkeys(score.structure for case in cases for score in case.structures))
 
@@ -167,9 +176,10 @@ def _structures_in_order(cases: Sequence[CaseScores]) -> list[str]:
     return sorted(names, key=place)
 
 
-def _settled(
+def settled_scores(
     cases: Sequence[CaseScores], structures: Sequence[str], metric: str, policy: EmptyPolicy
 ) -> Float[np.ndarray, "cases structures"]:
+    """The values with which one metric enters averages; `nan` where the policy leaves one out."""
     column = {structure: index for index, structure in enumerate(structures)}
     values = np.full((len(cases), len(structures)), np.nan)
     for row, case in enumerate(cases):
@@ -191,24 +201,29 @@ def _class_wise_means(
     cases: Sequence[CaseScores], structures: Sequence[str], policy: EmptyPolicy
 ) -> dict[str, float]:
     everyone = np.ones((1, len(cases)))
-    return {m: float(class_wise(_settled(cases, structures, m, policy), everyone)[0]) for m in METRICS}
+    return {m: float(class_wise(settled_scores(cases, structures, m, policy), everyone)[0]) for m in METRICS}
 
 
 def _naming_summary(cases: Sequence[CaseScores], estimate: _Estimator) -> NamingSummary:
-    totals = np.array([[case.naming.count("right"), len(case.naming.structures)] for case in cases])
-
-    def share_right(weights: Float[np.ndarray, "b cases"]) -> Float[np.ndarray, " b"]:
-        right, total = (weights @ totals).T
-        return np.divide(right, total, out=np.full(len(weights), np.nan), where=total > 0)
-
+    right = np.array([[case.naming.count("right"), len(case.naming.structures)] for case in cases])
+    identified = np.array([[sum(case.identified.values()), len(case.identified)] for case in cases])
     judged = [case.naming for case in cases if case.naming.structures]
     return NamingSummary(
         counts={outcome: sum(n.count(outcome) for n in judged) for outcome in get_args(NameOutcome)},
-        right=estimate(share_right),
+        right=estimate(partial(_share, right)),
+        identified=estimate(partial(_share, identified)),
         num_cases=len(judged),
         num_all_levels_right=sum(bool(naming.all_levels_right) for naming in judged),
         num_no_level_wrong=sum(bool(naming.no_level_wrong) for naming in judged),
     )
+
+
+def _share(
+    totals: Integer[np.ndarray, "cases 2"], weights: Float[np.ndarray, "b cases"]
+) -> Float[np.ndarray, " b"]:
+    """Sum of the first column over that of the second; `nan` where there is nothing."""
+    part, whole = (weights @ totals).T
+    return np.divide(part, whole, out=np.full(len(weights), np.nan), where=whole > 0)
 
 
 def _label_free_summary(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from nomina.assessment.comparison import Comparison
 from nomina.assessment.metrics.label_free import GROUPS
 from nomina.assessment.scores import METRICS, CaseScores
 from nomina.assessment.summary import Evaluation
@@ -45,8 +46,13 @@ def csv_text(evaluation: Evaluation) -> str:
     return out.getvalue()
 
 
-def json_text(evaluation: Evaluation) -> str:
-    """Everything in an `Evaluation`, with versions; `nan` and infinite numbers become null."""
+def json_text(evaluation: Evaluation, comparison: Comparison | None = None) -> str:
+    """Everything in an `Evaluation`, with versions; `nan` and infinite numbers become null.
+
+    Args:
+        evaluation: Scores and their summary.
+        comparison: Difference to another prediction, where one was made.
+    """
     summary = dataclasses.asdict(dataclasses.replace(evaluation, cases=(), excluded=()))
     plain = {
         "versions": {package: version(package) for package in ("nomina", "numpy", "scipy")},
@@ -54,6 +60,8 @@ def json_text(evaluation: Evaluation) -> str:
         "cases": [_case(case) for case in evaluation.cases],
         "excluded": [_case(case) for case in evaluation.excluded],
     }
+    if comparison is not None:
+        plain["comparison"] = dataclasses.asdict(comparison)
     return json.dumps(_finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 

@@ -15,6 +15,7 @@ from nomina.errors import OutputError
 
 if TYPE_CHECKING:
     from nomina.assessment.case_files import CaseFiles
+    from nomina.assessment.comparison import Comparison
     from nomina.assessment.metrics.empty_masks import EmptyPolicy
     from nomina.assessment.scores import CaseScores
     from nomina.assessment.summary import Estimate, Evaluation
@@ -34,15 +35,17 @@ def evaluate(
         str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")
     ] = "penalise",
     max_level: Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")] = 8,
-    case: Annotated[
-        list[str] | None, typer.Option(help="Score only this case or patient; repeatable.")
-    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case or patient; repeatable.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Score this case or patient apart, in no mean; repeatable.")
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="PRED2", help="Other predictions of the same cases: print paired differences."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap over patients.")] = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="CSV file; a JSON file is written beside it.")
@@ -51,9 +54,9 @@ def evaluate(
 ) -> None:
     """Score predicted label maps against references: overlap, distances, level names, label-free."""
     from nomina.assessment.case_files import check_complete, pair_files, select_cases
+    from nomina.assessment.comparison import compare
     from nomina.assessment.metrics.empty_masks import check_policy
     from nomina.assessment.summary import summarise
-    from nomina.assessment.tables import json_text
 
     checked_policy = check_policy(policy)
     if output is not None:
@@ -72,12 +75,35 @@ def evaluate(
         missing=[pair.case for pair in pairs if pair.prediction is None],
         seed=seed,
     )
+    comparison = None
+    if against is not None:
+        pairs = _others(against, references, present)
+        others = _score(pairs, scheme, prediction_scheme, checked_policy, max_level or None)
+        comparison = compare(evaluation.cases, [s for s in others if s.case not in apart], seed=seed)
+    _deliver(evaluation, comparison, output, as_json=as_json)
+
+
+def _deliver(
+    evaluation: "Evaluation", comparison: "Comparison | None", output: Path | None, *, as_json: bool
+) -> None:
+    from nomina.assessment.tables import json_text
+
     if output is not None:
-        _write(evaluation, output)
+        _write(evaluation, comparison, output)
     if as_json:
-        typer.echo(json_text(evaluation), nl=False)
+        typer.echo(json_text(evaluation, comparison), nl=False)
     else:
-        _print(evaluation)
+        _print(evaluation, comparison)
+
+
+def _others(against: Path, references: Path, present: "Sequence[CaseFiles]") -> "tuple[CaseFiles, ...]":
+    """The other predictions of the cases that are there."""
+    from nomina.assessment.case_files import check_complete, pair_files
+
+    cases = {pair.case for pair in present}
+    others = tuple(pair for pair in pair_files(against, references) if pair.case in cases)
+    check_complete(others)
+    return others
 
 
 def _check_output(output: Path) -> None:
@@ -109,19 +135,27 @@ def _score(
     return scores
 
 
-def _write(evaluation: "Evaluation", output: Path) -> None:
+def _write(evaluation: "Evaluation", comparison: "Comparison | None", output: Path) -> None:
     from nomina.assessment.tables import csv_text, json_text
     from nomina.imaging.files import write_text_atomic
 
     write_text_atomic(output, csv_text(evaluation))
-    write_text_atomic(output.with_suffix(".json"), json_text(evaluation))
+    write_text_atomic(output.with_suffix(".json"), json_text(evaluation, comparison))
     typer.echo(f"wrote {output} and {output.with_suffix('.json')}", err=True)
 
 
-def _print(evaluation: "Evaluation") -> None:
+def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
     # Without a terminal rich would fold the tables to 80 columns.
     console = Console() if Console().is_terminal else Console(width=120)
-    for table in (_structure_table(evaluation), _mean_table(evaluation), _label_free_table(evaluation)):
+    tables = [
+        _structure_table(evaluation),
+        _mean_table(evaluation),
+        _label_free_table(evaluation),
+        _presence_table(evaluation),
+    ]
+    if comparison is not None:
+        tables.append(_comparison_table(comparison))
+    for table in tables:
         console.print(table)
         console.print()
     for line in (*_policy_lines(evaluation), *_naming_lines(evaluation), *_apart_lines(evaluation)):
@@ -171,6 +205,39 @@ def _label_free_table(evaluation: "Evaluation") -> Table:
     return table
 
 
+def _presence_table(evaluation: "Evaluation") -> Table:
+    table = _table(
+        "presence (cases)", "both", "predicted only", "missed", "neither", "sensitivity", "specificity"
+    )
+    for counts in evaluation.presence:
+        table.add_row(
+            counts.structure,
+            str(counts.num_both),
+            str(counts.num_prediction_only or ""),
+            str(counts.num_reference_only or ""),
+            str(counts.num_neither or ""),
+            _number(counts.sensitivity),
+            _number(counts.specificity),
+        )
+    return table
+
+
+def _comparison_table(comparison: "Comparison") -> Table:
+    """Differences PRED minus PRED2."""
+    header = f"PRED − PRED2, {comparison.num_cases} cases"
+    table = _table(header, "over structures", "95 % interval", "over cases", "95 % interval")
+    for metric, class_wise in comparison.class_wise.items():
+        case_wise = comparison.case_wise[metric]
+        table.add_row(
+            metric,
+            f"{class_wise.mean:+.3f}",
+            _interval(class_wise),
+            f"{case_wise.mean:+.3f}",
+            _interval(case_wise),
+        )
+    return table
+
+
 def _policy_lines(evaluation: "Evaluation") -> list[str]:
     dice = [structure.averages["dice"] for structure in evaluation.structures]
     hd95 = [structure.averages["hd95_mm"] for structure in evaluation.structures]
@@ -196,13 +263,24 @@ def _policy_lines(evaluation: "Evaluation") -> list[str]:
 
 
 def _naming_lines(evaluation: "Evaluation") -> list[str]:
+    from nomina.assessment.presence import MISSED
+
     naming = evaluation.naming
     counts = ", ".join(f"{count} {outcome}" for outcome, count in naming.counts.items())
+    wrong = [
+        f"{name} as {named} ({count})"
+        for name, names in evaluation.named_as.items()
+        for named, count in names.items()
+        if named not in (name, MISSED)
+    ]
     return [
         f"names of vertebrae and discs: {counts}; right {_number(naming.right.mean)} "
         f"({_interval(naming.right) or 'no interval'})",
+        f"vertebrae identified (centre within 20 mm and nearest): {_number(naming.identified.mean)} "
+        f"({_interval(naming.identified) or 'no interval'})",
         f"scans with all levels right: {naming.num_all_levels_right} of {naming.num_cases}; "
         f"with no level wrong (some may be missed): {naming.num_no_level_wrong} of {naming.num_cases}",
+        *([f"named otherwise (times): {', '.join(wrong)}"] if wrong else []),
     ]
 
 

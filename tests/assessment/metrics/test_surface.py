@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
 from nomina.assessment.metrics.surface import (
     VOXEL_UNITS,
@@ -178,3 +179,21 @@ def test_boxes_enclose_each_label_exactly() -> None:
     boxes = label_boxes(array)
     assert boxes == {1: np.s_[5:6, 6:7, 7:8], 205: np.s_[1:3, 2:5, 3:4]}
     assert joint_box(boxes[1], boxes[205]) == np.s_[1:6, 2:7, 3:8]
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.3, 0.6, 0.8)])
+def test_hd95_asd_and_nsd_agree_with_scipys_distance_transform(spacing: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        smooth = gaussian_filter(rng.normal(size=(12, 24, 24)), 2.0)
+        prediction, reference = smooth > 0.02, np.roll(smooth, 1, axis=1) > 0.0
+        edges = [m & ~binary_erosion(m, border_value=0) for m in (prediction, reference)]
+        to_reference, to_prediction = (distance_transform_edt(~e, sampling=spacing) for e in edges[::-1])
+        directed = to_reference[edges[0]], to_prediction[edges[1]]
+        pooled = np.concatenate(directed)
+        found = surface_distances(prediction, reference, spacing=spacing)
+        assert hd95(found) == pytest.approx(max(np.percentile(d, 95) for d in directed))
+        assert hd95_pooled(found) == pytest.approx(np.percentile(pooled, 95))
+        assert asd(found) == pytest.approx(pooled.mean())
+        # Off the distances that occur, so that rounding decides nothing.
+        assert nsd(found, tolerance=1.01) == pytest.approx((pooled <= 1.01).mean())

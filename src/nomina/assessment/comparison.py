@@ -1,0 +1,92 @@
+"""Two predictions of the same cases: differences of means, with intervals over patients."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+
+from nomina.assessment.metrics.empty_masks import case_wise, class_wise
+from nomina.assessment.scores import METRICS, CaseScores
+from nomina.assessment.statistics import bootstrap_interval, patient_of
+from nomina.assessment.summary import Estimate, settled_scores, structures_in_order
+from nomina.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of the first prediction minus that of the second, over the same cases."""
+
+    class_wise: Mapping[str, Estimate]
+    """For each metric, the difference of the means over structures; positive: the first is higher."""
+    case_wise: Mapping[str, Estimate]
+    """For each metric, the difference of the means over cases."""
+    num_cases: int
+    num_patients: int
+    seed: int
+    """Seed of the bootstrap."""
+
+
+def compare(
+    first: Sequence[CaseScores],
+    second: Sequence[CaseScores],
+    *,
+    patients: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Paired comparison: every resample draws the same patients for both predictions.
+
+    So the differences between patients, which both predictions share, do not widen the interval. An interval
+    that holds 0 says that these cases do not tell the two apart. For distances lower is better.
+
+    Args:
+        first: Scores of at least one case.
+        second: Scores of the same cases in any order, made under the same policy.
+        patients: Patient of each case; without it the names of the cases tell.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ConfigError: The cases or the policies differ, or there is no case.
+    """
+    seconds = {case.case: case for case in second}
+    only = {case.case for case in first} ^ set(seconds)
+    if only or not first:
+        raise ConfigError(
+            f"two predictions are compared on the same cases; only one has {', '.join(sorted(only)) or 'any'}"
+        )
+    second = [seconds[case.case] for case in first]
+    policies = {case.policy for case in [*first, *second]}
+    if len(policies) > 1:
+        raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")
+    (policy,) = policies
+    names = [patient_of(case.case, patients) for case in first]
+    structures = structures_in_order([*first, *second])
+
+    def estimate(mean: _Mean, metric: str) -> Estimate:
+        of_first, of_second = (settled_scores(c, structures, metric, policy) for c in (first, second))
+        difference = partial(_difference, mean, of_first, of_second)
+        value = float(difference(np.ones((1, len(first))))[0])
+        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+
+    return Comparison(
+        class_wise={metric: estimate(class_wise, metric) for metric in METRICS},
+        case_wise={metric: estimate(case_wise, metric) for metric in METRICS},
+        num_cases=len(first),
+        num_patients=len(set(names)),
+        seed=seed,
+    )
+
+
+_Mean = Callable[
+    [Float[np.ndarray, "cases structures"], Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]
+]
+
+
+def _difference(
+    mean: _Mean,
+    first: Float[np.ndarray, "cases structures"],
+    second: Float[np.ndarray, "cases structures"],
+    weights: Float[np.ndarray, "b cases"],
+) -> Float[np.ndarray, " b"]:
+    return mean(first, weights) - mean(second, weights)
