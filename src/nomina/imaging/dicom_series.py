@@ -117,17 +117,11 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
         if not is_dicom_file(path):
             num_foreign += 1
             continue
-        header = _header(path)
-        modality = str(header.get("Modality", "unknown"))
-        is_image = "Rows" in header and "Columns" in header
-        if not is_image and "Image Storage" in header.SOPClassUID.name:
-            raise DicomError(
-                f"{path.name} is damaged: it has no image size; copy it again", code="damaged-file"
-            )
-        if is_image and modality not in _NOT_SCANS:
+        header = read_header(path)
+        if holds_scan(header):
             headers.append((path, header))
         else:
-            others[modality] += 1
+            others[str(header.get("Modality", "unknown"))] += 1
     if not headers:
         found = ", ".join(f"{count} of modality {name}" for name, count in sorted(others.items()))
         raise DicomError(
@@ -140,10 +134,27 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
     return headers, notes
 
 
-def _header(path: Path) -> Any:
+def holds_scan(header: Any) -> bool:
+    """True when a file holds images of a scan; False for segmentations, reports, plans and the like."""
+    is_image = "Rows" in header and "Columns" in header
+    return is_image and str(header.get("Modality", "unknown")) not in _NOT_SCANS
+
+
+def read_header(path: Path, more_tags: Sequence[str] = ()) -> Any:
+    """What nomina reads of a DICOM header: nothing in it names the patient.
+
+    Args:
+        path: The file.
+        more_tags: Keywords to read beside those that `read_series` needs.
+
+    Raises:
+        DicomError: The file is damaged.
+    """
     try:
         with _tolerant():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, force=True, specific_tags=[*_TAGS, *more_tags]
+            )
             for _ in header.iterall():
                 pass  # Values are parsed when first touched: here, where a damaged one is caught.
     except Exception as error:
@@ -152,6 +163,8 @@ def _header(path: Path) -> Any:
         ) from error
     if "SOPClassUID" not in header:
         raise DicomError(f"{path.name} is damaged: its header ends early; copy it again", code="damaged-file")
+    if ("Rows" not in header or "Columns" not in header) and "Image Storage" in header.SOPClassUID.name:
+        raise DicomError(f"{path.name} is damaged: it has no image size; copy it again", code="damaged-file")
     return header
 
 

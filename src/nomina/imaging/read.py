@@ -117,6 +117,11 @@ def _holds_dicom(folder: Path) -> bool:
     return any(is_dicom_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file())
 
 
+def is_volume_name(path: Path) -> bool:
+    """True when the name ends like that of a NIfTI, MetaImage or NRRD file."""
+    return _suffix(path) is not None
+
+
 def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), None)
 
