@@ -119,7 +119,7 @@ def _implausible_spacing(grid: Grid) -> Finding:
     guesses = [
         unit
         for unit, factor in (("metres", 1000.0), ("centimetres", 10.0), ("microns", 0.001))
-        if 100 <= largest_mm * factor <= 1000
+        if 50 <= largest_mm * factor <= 1000
     ]
     guess = f"; the numbers would fit {' or '.join(guesses)}" if guesses else ""
     return Finding(

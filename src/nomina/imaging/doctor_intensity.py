@@ -163,7 +163,7 @@ def _quality_findings(
 def _ct_findings(sample: Num[np.ndarray, " n"], low: float, high: float) -> Iterator[Finding]:
     if is_hounsfield(sample):
         return
-    if low >= 0 and is_hounsfield(sample - 1024):
+    if low > -100 and is_hounsfield(sample - 1024):
         yield _offset_missing(low, high, is_certain=True)
         return
     if -500 < low < 0 and high < 700 and float((sample == low).mean()) >= SATURATED_SHARE:
@@ -185,7 +185,7 @@ def _ct_findings(sample: Num[np.ndarray, " n"], low: float, high: float) -> Iter
 
 def _is_shifted_ct(sample: Num[np.ndarray, " n"], low: float) -> bool:
     """True for HU + 1024 of a scan whose modality is unknown: narrow soft tissue, air and some bone."""
-    if low < 0 or not is_hounsfield(sample - 1024) or sample.max() < 1500:
+    if low <= -100 or not is_hounsfield(sample - 1024) or sample.max() < 1500:
         return False
     soft = sample[(sample > 824) & (sample < 1224)]
     width = float(np.subtract(*np.percentile(soft, (75, 25))))
