@@ -1,6 +1,7 @@
 """`nomina doctor`: words, JSON, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,3 +108,18 @@ def test_torch_is_not_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_page_lists_every_code() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "how-to" / "doctor.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([a-z0-9-]+)`(?=[^|]*\|)", page))
+    never_said = {
+        "no-such-series",
+        "fractional-labels",
+        "too-large-labels",
+    }  # of calls that the doctor never makes
+    for source in (root / "src" / "nomina" / "imaging").glob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        codes = re.findall(r'code="([a-z0-9-]+)"', text) + re.findall(r'Finding\(\s*"([a-z0-9-]+)"', text)
+        assert not set(codes) - listed - never_said, source.name

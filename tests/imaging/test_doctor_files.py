@@ -3,6 +3,7 @@
 import gzip
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -361,3 +362,14 @@ def test_a_folder_is_walked_and_a_bad_file_stops_nothing(nifti: Path) -> None:
 def test_a_folder_without_a_scan_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     assert codes(tmp_path) == [("no-images", "error")]
+
+
+def test_a_lumbar_series_takes_less_than_two_seconds(tmp_path: Path) -> None:
+    """In processor time, so that a busy machine does not fail it."""
+    affine = np.diag([4.0, 0.5, 0.5, 1])
+    affine[:3, 3] = 7.5
+    values = np.random.default_rng(0).integers(0, 1500, (20, 512, 640), dtype=np.int16)
+    write(Volume(values, Grid(values.shape, affine)), tmp_path / "a.mha")
+    started = time.process_time()
+    examine(tmp_path / "a.mha")
+    assert time.process_time() - started < 2
