@@ -211,6 +211,11 @@ def test_a_planted_error_is_found_and_nothing_else(nifti: Path, name: str) -> No
 OTHERS: dict[str, tuple[Plant, str, str]] = {
     "gzip without .gz": (packed, "wrong-extension", "warning"),
     "no unit": (lambda path: header(path, xyzt_units=0), "units-unset", "note"),
+    "no handedness": (
+        lambda path: header(path, pixdim=[0, 3, 2, 2.5, 0, 0, 0, 0]),
+        "handedness-unset",
+        "warning",
+    ),
     "fourth axis": (lambda path: replaced(path, lambda array: array[..., None]), "trailing-axis", "note"),
     "label map": (labels, "label-map", "warning"),
     "blank slice": (lambda path: replaced(path, blanked), "blank-slices", "warning"),

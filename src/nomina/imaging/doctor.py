@@ -108,7 +108,7 @@ def _true_suffix(start: bytes) -> str | None:
     is_packed = start[:2] == b"\x1f\x8b"
     if is_packed:
         start = _unpacked_start(start)
-    if start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0"):
+    if start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0":
         return ".nii.gz" if is_packed else ".nii"
     if start[:7] == b"NRRD000":
         return ".nrrd"

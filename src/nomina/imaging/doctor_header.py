@@ -28,6 +28,12 @@ MIN_SLICES = 5
 
 _NOTES: tuple[tuple[str, str, Severity, str], ...] = (
     ("gzip-compressed", "wrong-extension", "warning", "Rename the file so that the ending is true."),
+    (
+        "names no handedness",
+        "handedness-unset",
+        "warning",
+        "Set pixdim[0] to 1, or to -1 where another program shows the scan the other way round.",
+    ),
     ("fourth axis", "trailing-axis", "note", "Save it as a 3D volume; some programs refuse four axes."),
     (
         "names no length unit",

@@ -36,6 +36,9 @@ def read_nifti(path: Path) -> Volume:
     """
     raw, notes = _bytes(path)
     header = _header(raw)
+    if int(header["qform_code"]) > 0 and header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # "qfac", as the standard's reference code does
+        notes.append("The qform names no handedness; right-handed axes were assumed.")
     array = _voxels(raw, header)
     if array.ndim > 3 and set(array.shape[3:]) == {1}:
         array = array.reshape(array.shape[:3], order="F")
@@ -166,7 +169,7 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
         )
     try:
         quaternion_affine = header.get_qform() if has_qform else None
-    except ValueError as error:
+    except (HeaderDataError, ValueError) as error:
         raise VolumeError(
             f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
         ) from error
