@@ -27,6 +27,13 @@ class ConfigError(NominaError, ValueError):
 class VolumeError(NominaError, ValueError):
     """A file is not a readable 3D volume, or its header contradicts itself."""
 
+    code: str
+    """Which fault it is, e.g. "truncated", for programs and for `nomina doctor`."""
+
+    def __init__(self, message: str, *, code: str = "unreadable") -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class DicomError(VolumeError):
     """A DICOM series is incomplete, mixed or unreadable."""

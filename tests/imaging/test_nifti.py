@@ -238,3 +238,23 @@ def test_a_damaged_header_is_refused(tmp_path: Path, oblique_grid: Grid, positio
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(VolumeError, match="export the scan again"):
         read_nifti(tmp_path / "a.nii")
+
+
+def test_a_qform_without_handedness_is_right_handed_as_the_standard_says(tmp_path: Path) -> None:
+    grid = Grid((7, 6, 5), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image = image_on(grid)
+    image.header["sform_code"] = 0
+    data = bytearray(image.to_bytes())
+    data[76:80] = bytes(4)  # pixdim[0], "qfac"
+    (tmp_path / "a.nii").write_bytes(data)
+    volume = read_nifti(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.grid.affine, grid.affine)
+    assert volume.notes == ("The qform names no handedness; right-handed axes were assumed.",)
+
+
+def test_a_qform_with_an_impossible_handedness_is_refused(tmp_path: Path, oblique_grid: Grid) -> None:
+    data = bytearray(image_on(oblique_grid).to_bytes())
+    data[76:80] = np.array(0.5, dtype="<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(VolumeError, match="qform is not a rotation"):
+        read_nifti(tmp_path / "a.nii")

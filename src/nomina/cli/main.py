@@ -13,6 +13,7 @@ from nomina.errors import NominaError
 COMMANDS = {
     "segment": "Segment what the words name, in one scan or many.",
     "demo": "Segment a phantom with known truth, or any scan, and draw a picture.",
+    "doctor": "Say in words what is wrong with a scan, before anyone trusts a mask made from it.",
     "prompt": "Show which structures a phrase names, with their SNOMED CT codes and nomina label values.",
     "labels": "Label schemes, and label maps from one scheme to another.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",

@@ -53,14 +53,18 @@ def frames_of(path: Path, header: Any) -> Iterator[Frame]:
         DicomError: The images are of a kind that makes no volume, or do not say where they lie.
     """
     if int(header.get("SamplesPerPixel", 1)) != 1:
-        raise DicomError("the images are in colour, expected grey values; export the original series")
+        raise DicomError(
+            "the images are in colour, expected grey values; export the original series", code="colour"
+        )
     if "MOSAIC" in image_type(header):
         raise DicomError(
-            "the images are mosaics of many slices; export them as enhanced multi-frame or single slices"
+            "the images are mosaics of many slices; export them as enhanced multi-frame or single slices",
+            code="mosaic",
         )
     if "ModalityLUTSequence" in header:
         raise DicomError(
-            "the images use a modality look-up table, which nomina does not read; convert to NIfTI first"
+            "the images use a modality look-up table, which nomina does not read; convert to NIfTI first",
+            code="modality-lut",
         )
     shared = _item(header, "SharedFunctionalGroupsSequence")
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or [pydicom.Dataset()]
@@ -68,7 +72,8 @@ def frames_of(path: Path, header: Any) -> Iterator[Frame]:
     if len(per_frame) != num_frames:
         raise DicomError(
             f"{path.name} has {num_frames} frames but says where {len(per_frame)} of them lie; "
-            f"export it again as single slices"
+            f"export it again as single slices",
+            code="frames-without-place",
         )
     for index, groups in enumerate(per_frame):
         yield _frame(path, index, header, (groups, shared))
@@ -99,7 +104,8 @@ def _frame(path: Path, index: int, header: Any, groups: tuple[Any, Any]) -> Fram
     if position is None or orientation is None or spacing is None:
         raise DicomError(
             f"{path.name} does not say where its image lies (ImagePositionPatient, ImageOrientationPatient, "
-            f"PixelSpacing); projections and screen captures have no place in a volume"
+            f"PixelSpacing); projections and screen captures have no place in a volume",
+            code="no-position",
         )
     try:
         between_rows, between_columns = (float(number) for number in spacing)
@@ -115,7 +121,9 @@ def _frame(path: Path, index: int, header: Any, groups: tuple[Any, Any]) -> Fram
             intercept=float(value("PixelValueTransformationSequence", "RescaleIntercept", 0.0)),
         )
     except (TypeError, ValueError) as error:
-        raise DicomError(f"{path.name} has a damaged geometry or rescale value; export it again") from error
+        raise DicomError(
+            f"{path.name} has a damaged geometry or rescale value; export it again", code="damaged-header"
+        ) from error
 
 
 def check_alike(frames: list[Frame]) -> None:
@@ -126,7 +134,9 @@ def check_alike(frames: list[Frame]) -> None:
             orientation.
     """
     if len(frames) < 2:
-        raise DicomError("a single slice is not a volume; give the folder that holds the whole series")
+        raise DicomError(
+            "a single slice is not a volume; give the folder that holds the whole series", code="single-slice"
+        )
     for frame in frames:
         numbers = [
             *frame.position,
@@ -139,12 +149,14 @@ def check_alike(frames: list[Frame]) -> None:
         if not np.isfinite(numbers).all() or min(frame.spacing_mm) <= 0 or frame.slope == 0:
             raise DicomError(
                 f"{frame.path.name} has an impossible geometry (spacing {frame.spacing_mm} mm, rescale slope "
-                f"{frame.slope}); expected finite numbers and spacing above 0, export the series again"
+                f"{frame.slope}); expected finite numbers and spacing above 0, export the series again",
+                code="bad-geometry",
             )
         if np.abs(gram - np.eye(2)).max() > _ORIENTATION_TOLERANCE:
             raise DicomError(
                 f"ImageOrientationPatient of {frame.path.name} is not a pair of perpendicular unit vectors; "
-                f"export the series again"
+                f"export the series again",
+                code="bad-directions",
             )
     _check_same("size", [frame.shape for frame in frames], 0.0)
     _check_same("pixel spacing", [frame.spacing_mm for frame in frames], 1e-4 * max(frames[0].spacing_mm))
@@ -157,7 +169,8 @@ def _check_same(what: str, values: list[Any], tolerance: float) -> None:
     if num_different:
         raise DicomError(
             f"{num_different} of {len(values)} slices differ from the first in {what}; "
-            f"this is more than one stack, separate them into folders"
+            f"this is more than one stack, separate them into folders",
+            code=f"mixed-{what.replace(' ', '-')}",
         )
 
 
@@ -175,13 +188,16 @@ def stacked(frames: list[Frame]) -> tuple[list[Frame], float]:
     step_mm = float(heights[-1]) / (len(frames) - 1)
     strays = np.abs(heights - step_mm * np.arange(len(frames)))
     if strays.max() > 2 * _gap_tolerance_mm(step_mm):
-        raise DicomError("slices are unevenly spaced along the stack; export the original series")
+        raise DicomError(
+            "slices are unevenly spaced along the stack; export the original series", code="uneven-slices"
+        )
     drift_mm = float(np.linalg.norm(positions - positions[0] - np.outer(heights, normal), axis=1).max())
     if drift_mm > DRIFT_TOLERANCE_MM:
         angle = float(np.degrees(np.arctan2(drift_mm, heights[-1])))
         raise DicomError(
             f"slices are shifted against each other by up to {drift_mm:.3g} mm (gantry tilt of about "
-            f"{angle:.1f} degrees); resample the scan to a straight stack first"
+            f"{angle:.1f} degrees); resample the scan to a straight stack first",
+            code="gantry-tilt",
         )
     return frames, step_mm
 
@@ -194,7 +210,8 @@ def _check_gaps(gaps: Float[np.ndarray, " n"]) -> None:
     if (num_repeated := int((gaps < 1e-3).sum())) > 0:
         raise DicomError(
             f"{num_repeated} slices repeat the position of another (several echoes, phases or a doubled "
-            f"export); keep one image per position"
+            f"export); keep one image per position",
+            code="repeated-positions",
         )
     typical = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     errors = np.abs(gaps - typical)
@@ -202,7 +219,8 @@ def _check_gaps(gaps: Float[np.ndarray, " n"]) -> None:
         n = int(np.argmax(errors))
         raise DicomError(
             f"slices are missing or unevenly spaced: {gaps[n]:.4g} mm between slices {n + 1} and {n + 2} of "
-            f"{len(gaps) + 1} along the stack, elsewhere {typical:.4g} mm; export the complete series"
+            f"{len(gaps) + 1} along the stack, elsewhere {typical:.4g} mm; export the complete series",
+            code="missing-slices",
         )
 
 

@@ -117,19 +117,16 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
         if not is_dicom_file(path):
             num_foreign += 1
             continue
-        header = _header(path)
-        modality = str(header.get("Modality", "unknown"))
-        is_image = "Rows" in header and "Columns" in header
-        if not is_image and "Image Storage" in header.SOPClassUID.name:
-            raise DicomError(f"{path.name} is damaged: it has no image size; copy it again")
-        if is_image and modality not in _NOT_SCANS:
+        header = read_header(path)
+        if holds_scan(header):
             headers.append((path, header))
         else:
-            others[modality] += 1
+            others[str(header.get("Modality", "unknown"))] += 1
     if not headers:
         found = ", ".join(f"{count} of modality {name}" for name, count in sorted(others.items()))
         raise DicomError(
-            f"no DICOM images of a scan here ({found or 'no DICOM file'}); give the folder of one series"
+            f"no DICOM images of a scan here ({found or 'no DICOM file'}); give the folder of one series",
+            code="no-images",
         )
     notes = [f"Skipped {count} DICOM object(s) of modality {name}." for name, count in sorted(others.items())]
     if num_foreign:
@@ -137,16 +134,37 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
     return headers, notes
 
 
-def _header(path: Path) -> Any:
+def holds_scan(header: Any) -> bool:
+    """True when a file holds images of a scan; False for segmentations, reports, plans and the like."""
+    is_image = "Rows" in header and "Columns" in header
+    return is_image and str(header.get("Modality", "unknown")) not in _NOT_SCANS
+
+
+def read_header(path: Path, more_tags: Sequence[str] = ()) -> Any:
+    """What nomina reads of a DICOM header: nothing in it names the patient.
+
+    Args:
+        path: The file.
+        more_tags: Keywords to read beside those that `read_series` needs.
+
+    Raises:
+        DicomError: The file is damaged.
+    """
     try:
         with _tolerant():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, force=True, specific_tags=[*_TAGS, *more_tags]
+            )
             for _ in header.iterall():
                 pass  # Values are parsed when first touched: here, where a damaged one is caught.
     except Exception as error:
-        raise DicomError(f"{path.name} is damaged ({type(error).__name__}); copy it again") from error
+        raise DicomError(
+            f"{path.name} is damaged ({type(error).__name__}); copy it again", code="damaged-file"
+        ) from error
     if "SOPClassUID" not in header:
-        raise DicomError(f"{path.name} is damaged: its header ends early; copy it again")
+        raise DicomError(f"{path.name} is damaged: its header ends early; copy it again", code="damaged-file")
+    if ("Rows" not in header or "Columns" not in header) and "Image Storage" in header.SOPClassUID.name:
+        raise DicomError(f"{path.name} is damaged: it has no image size; copy it again", code="damaged-file")
     return header
 
 
@@ -164,17 +182,20 @@ def _one_series(headers: list[tuple[Path, Any]], series_uid: str | None) -> list
         for uid, members in sorted(series.items())
     )
     if series_uid is not None:
-        raise DicomError(f"series {series_uid} is not here; choose one of:{listing}")
+        raise DicomError(f"series {series_uid} is not here; choose one of:{listing}", code="no-such-series")
     raise DicomError(
         f"{len(series)} series are mixed here, expected one; put each in its own folder, or choose one by "
-        f"`read_series(source, series_uid=...)`:{listing}"
+        f"`read_series(source, series_uid=...)`:{listing}",
+        code="mixed-series",
     )
 
 
 def _without_localizers(headers: list[tuple[Path, Any]], notes: list[str]) -> list[tuple[Path, Any]]:
     kept = [(path, header) for path, header in headers if "LOCALIZER" not in image_type(header)]
     if not kept:
-        raise DicomError("here are only localizer images; give the folder of the scan itself")
+        raise DicomError(
+            "here are only localizer images; give the folder of the scan itself", code="only-localizers"
+        )
     if len(kept) < len(headers):
         notes.append(f"Skipped {len(headers) - len(kept)} localizer image(s).")
     return kept
@@ -197,7 +218,8 @@ def _rescaled(
     pixels, is_rescaled = stored
     if pixels.shape[1:] != frame.shape[::-1] or frame.index >= len(pixels):
         raise DicomError(
-            f"{frame.path.name} holds {pixels.shape} pixels, its header says otherwise; copy it again"
+            f"{frame.path.name} holds {pixels.shape} pixels, its header says otherwise; copy it again",
+            code="undecodable",
         )
     image = pixels[frame.index]
     return image if is_rescaled else rescaled(image, slope=frame.slope, intercept=frame.intercept)
@@ -224,5 +246,6 @@ def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise DicomError(
             f"the pixels of {path.name} cannot be decoded ({reason}); "
-            f"copy the file again, or convert the series to an uncompressed one"
+            f"copy the file again, or convert the series to an uncompressed one",
+            code="undecodable",
         ) from error

@@ -46,23 +46,30 @@ def extract_dicom(archive: Path, folder: Path) -> int:
                 num_extracted += 1
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DicomError(
-            f"the zip archive is damaged or of an unknown kind ({error}); create it again"
+            f"the zip archive is damaged or of an unknown kind ({error}); create it again",
+            code="damaged-file",
         ) from error
     except RuntimeError as error:
-        raise DicomError("the zip archive is encrypted; unpack it and give the folder") from error
+        raise DicomError(
+            "the zip archive is encrypted; unpack it and give the folder", code="encrypted-zip"
+        ) from error
     if num_extracted == 0:
-        raise DicomError("the zip archive holds no DICOM file; expected the files of one series")
+        raise DicomError(
+            "the zip archive holds no DICOM file; expected the files of one series", code="no-images"
+        )
     return len(members) - num_extracted
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MAX_MEMBERS:
         raise DicomError(
-            f"the zip archive has {len(members)} members, at most {MAX_MEMBERS} are read; unpack it first"
+            f"the zip archive has {len(members)} members, at most {MAX_MEMBERS} are read; unpack it first",
+            code="zip-too-large",
         )
     if (size := sum(member.file_size for member in members)) > MAX_BYTES:
         raise DicomError(
-            f"the zip archive unpacks to {size} bytes, at most {MAX_BYTES} are read; unpack it first"
+            f"the zip archive unpacks to {size} bytes, at most {MAX_BYTES} are read; unpack it first",
+            code="zip-too-large",
         )
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -70,5 +77,6 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         if is_outside or stat.S_ISLNK(member.external_attr >> 16):
             raise DicomError(
                 "the zip archive holds a link or a member that points outside it, as hostile archives do; "
-                "unpack it yourself if you trust it and give the folder"
+                "unpack it yourself if you trust it and give the folder",
+                code="hostile-zip",
             )

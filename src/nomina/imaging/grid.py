@@ -35,23 +35,32 @@ class Grid:
         shape = tuple(int(size) for size in self.shape)
         affine = np.array(self.affine, dtype=np.float64)
         if len(shape) != 3 or min(shape) < 1:
-            raise VolumeError(f"a volume needs three axes of at least 1 voxel, got shape {shape}")
+            raise VolumeError(
+                f"a volume needs three axes of at least 1 voxel, got shape {shape}",
+                code="not-three-dimensional",
+            )
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise VolumeError(f"the affine must be a finite 4×4 matrix, got {affine.tolist()}")
+            raise VolumeError(
+                f"the affine must be a finite 4×4 matrix, got {affine.tolist()}", code="bad-affine"
+            )
         if not np.allclose(affine[3], (0, 0, 0, 1)):
-            raise VolumeError(f"the affine's last row must be 0 0 0 1, got {affine[3].tolist()}")
+            raise VolumeError(
+                f"the affine's last row must be 0 0 0 1, got {affine[3].tolist()}", code="bad-affine"
+            )
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         if spacing.min() <= 1e-6:
             raise VolumeError(
                 f"voxel spacing must be positive along every axis, got {spacing.round(6).tolist()} mm; "
-                f"correct the header before use"
+                f"correct the header before use",
+                code="bad-spacing",
             )
         directions = affine[:3, :3] / spacing
         cosines = np.abs(directions.T @ directions - np.eye(3))
         if cosines.max() > SHEAR_TOLERANCE:
             raise VolumeError(
                 f"the affine is sheared (axes meet at a cosine of {cosines.max():.3f}, expected 0), as after "
-                f"gantry tilt; resample the scan to a rectangular grid first"
+                f"gantry tilt; resample the scan to a rectangular grid first",
+                code="sheared",
             )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)

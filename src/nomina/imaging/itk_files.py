@@ -88,14 +88,16 @@ def read_nrrd(path: Path) -> Volume:
     if reader.GetNumberOfComponents() != 1 or len(shape) < 3 or set(shape[3:]) - {1}:
         raise VolumeError(
             f"expected a 3D volume with one number per voxel, got size {shape} with "
-            f"{reader.GetNumberOfComponents()} components; split it into 3D volumes"
+            f"{reader.GetNumberOfComponents()} components; split it into 3D volumes",
+            code="two-dimensional" if len(shape) < 3 else "four-dimensional",
         )
     grid = _grid(reader, shape[:3])
     try:
         array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise VolumeError(
-            f"the voxels are truncated or damaged ({_last_line(error)}); copy the file again"
+            f"the voxels are truncated or damaged ({_last_line(error)}); copy the file again",
+            code="damaged-voxels",
         ) from error
     notes = ("A trailing fourth axis of size 1 was dropped.",) if len(shape) > 3 else ()
     return Volume(array.transpose().reshape(shape[:3], order="F"), grid, notes=notes)
@@ -109,7 +111,7 @@ def _reader(path: Path, image_io: str) -> Any:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise VolumeError(
-            f"the header cannot be read ({_last_line(error)}); export the scan again"
+            f"the header cannot be read ({_last_line(error)}); export the scan again", code="damaged-header"
         ) from error
     return reader
 
@@ -121,13 +123,15 @@ def _grid(reader: Any, shape: tuple[int, ...]) -> Grid:
     if not np.isfinite(directions).all() or spacing.min() <= 0:
         raise VolumeError(
             f"voxel spacing must be positive along every axis, got {spacing.tolist()} mm; "
-            f"correct the header before use"
+            f"correct the header before use",
+            code="bad-spacing",
         )
     lengths = np.linalg.norm(directions, axis=0)
     if np.abs(lengths - 1).max() > 1e-3:
         raise VolumeError(
             f"the direction matrix must have columns of length 1, got {lengths.round(4).tolist()}; "
-            f"put the spacing into the spacing field and normalise the columns"
+            f"put the spacing into the spacing field and normalise the columns",
+            code="bad-directions",
         )
     affine = np.eye(4)
     affine[:3, :3] = _LPS_RAS @ directions * spacing
@@ -144,7 +148,8 @@ def _meta_header(raw: bytes) -> tuple[dict[str, str], int]:
         key, separator, value = raw[position:end].decode("latin-1").partition("=")
         if end < 0 or not separator:
             raise VolumeError(
-                "this is not a MetaImage file (its header is damaged or missing); export the scan again"
+                "this is not a MetaImage file (its header is damaged or missing); export the scan again",
+                code="wrong-signature",
             )
         fields[key.strip()] = value.strip()
         position = end + 1
@@ -155,18 +160,24 @@ def _numbers(fields: dict[str, str], key: str) -> list[float]:
     try:
         return [float(word) for word in fields[key].split()]
     except (KeyError, ValueError) as error:
-        raise VolumeError(f"the header field {key} is missing or not a list of numbers") from error
+        raise VolumeError(
+            f"the header field {key} is missing or not a list of numbers", code="damaged-header"
+        ) from error
 
 
 def _check_meta_spacing(fields: dict[str, str]) -> None:
     key = next((key for key in _META_SPACING if key in fields), None)
     if key is None:
-        raise VolumeError("the header gives no ElementSpacing, so lengths are unknown; export the scan again")
+        raise VolumeError(
+            "the header gives no ElementSpacing, so lengths are unknown; export the scan again",
+            code="bad-spacing",
+        )
     spacing = _numbers(fields, key)
     if not all(0 < value < float("inf") for value in spacing):
         raise VolumeError(
             f"voxel spacing must be positive along every axis, got {key} {spacing}; "
-            f"correct the header before use"
+            f"correct the header before use",
+            code="bad-spacing",
         )
 
 
@@ -177,14 +188,18 @@ def _meta_shape(fields: dict[str, str]) -> tuple[int, ...]:
     )
     if len(shape) != _numbers(fields, "NDims")[0] or min(shape) < 1:
         raise VolumeError(
-            f"the header gives an impossible shape, DimSize {fields['DimSize']}; export the scan again"
+            f"the header gives an impossible shape, DimSize {fields['DimSize']}; export the scan again",
+            code="damaged-header",
         )
     if len(shape) < 3:
-        raise VolumeError(f"expected a 3D volume, got a 2D image of {shape}; give the whole stack")
+        raise VolumeError(
+            f"expected a 3D volume, got a 2D image of {shape}; give the whole stack", code="two-dimensional"
+        )
     if channels != 1 or set(shape[3:]) - {1}:
         raise VolumeError(
             f"expected a 3D volume with one number per voxel, got size {shape} with {channels} components; "
-            f"split it into 3D volumes"
+            f"split it into 3D volumes",
+            code="four-dimensional",
         )
     return shape
 
@@ -196,13 +211,15 @@ def _meta_data(path: Path, fields: dict[str, str], local: bytes) -> bytes:
         return local
     if name.upper().startswith("LIST") or "%" in name:
         raise VolumeError(
-            "its voxels are spread over several files, expected one; save it as a single .mha file"
+            "its voxels are spread over several files, expected one; save it as a single .mha file",
+            code="several-data-files",
         )
     try:
         data = (path.parent / name).read_bytes()
     except OSError as error:
         raise VolumeError(
-            f"its data file {name} cannot be read ({error.strerror}); keep both files together"
+            f"its data file {name} cannot be read ({error.strerror}); keep both files together",
+            code="missing-data-file",
         ) from error
     skip = int(_numbers(fields, "HeaderSize")[0]) if "HeaderSize" in fields else 0
     return data[skip:] if skip >= 0 else data[-_meta_count(fields)[1] :]
@@ -214,7 +231,8 @@ def _meta_count(fields: dict[str, str]) -> tuple[np.dtype[Any], int]:
     if code is None:
         raise VolumeError(
             f"voxels are of type {fields.get('ElementType', '(none)')}, "
-            f"expected one of {', '.join(_META_TYPES)}"
+            f"expected one of {', '.join(_META_TYPES)}",
+            code="unknown-voxel-type",
         )
     order = next(
         (fields[key] for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB") if key in fields), "False"
@@ -226,19 +244,22 @@ def _meta_count(fields: dict[str, str]) -> tuple[np.dtype[Any], int]:
 def _meta_voxels(fields: dict[str, str], data: bytes) -> Num[np.ndarray, " n"]:
     if fields.get("BinaryData", "True").lower() not in ("true", "1"):
         raise VolumeError(
-            "its voxels are written as text, expected binary data; save it again as a binary .mha file"
+            "its voxels are written as text, expected binary data; save it again as a binary .mha file",
+            code="text-voxels",
         )
     dtype, num_bytes = _meta_count(fields)
     if fields.get("CompressedData", "False").lower() in ("true", "1"):
         size = int(_numbers(fields, "CompressedDataSize")[0]) if "CompressedDataSize" in fields else len(data)
         if len(data) < size:
             raise VolumeError(
-                f"the file is truncated: {len(data)} bytes of voxel data, expected {size}; copy it again"
+                f"the file is truncated: {len(data)} bytes of voxel data, expected {size}; copy it again",
+                code="truncated",
             )
         data = _unpacked(data[:size])
     if len(data) < num_bytes:
         raise VolumeError(
-            f"the file is truncated: {len(data)} bytes of voxels, expected {num_bytes}; copy it again"
+            f"the file is truncated: {len(data)} bytes of voxels, expected {num_bytes}; copy it again",
+            code="truncated",
         )
     return np.frombuffer(data, dtype, num_bytes // dtype.itemsize).astype(dtype.newbyteorder("="))
 
@@ -248,13 +269,18 @@ def _unpacked(data: bytes) -> bytes:
     try:
         return igzip.decompress(data) if data[:2] == b"\x1f\x8b" else isal_zlib.decompress(data)
     except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # isal's stub calls it an instance
-        raise VolumeError("the compressed voxels are truncated or damaged; copy the file again") from error
+        raise VolumeError(
+            "the compressed voxels are truncated or damaged; copy the file again", code="damaged-voxels"
+        ) from error
 
 
 def _check_nrrd_header(path: Path) -> None:
     with path.open("rb") as file:
         if not file.readline().startswith(b"NRRD000"):
-            raise VolumeError("this is not an NRRD file (its signature is missing); export the scan again")
+            raise VolumeError(
+                "this is not an NRRD file (its signature is missing); export the scan again",
+                code="wrong-signature",
+            )
         fields = {}
         while line := file.readline(1 << 16).decode("latin-1").strip():
             key, _, value = line.partition(":")
@@ -264,11 +290,15 @@ def _check_nrrd_header(path: Path) -> None:
     if space.removesuffix("-time") not in _NRRD_SPACES or "space directions" not in fields:
         raise VolumeError(
             f"the header does not say how the axes lie in the patient (space {space or 'missing'!r}, "
-            f"expected e.g. left-posterior-superior, with space directions); export the scan again"
+            f"expected e.g. left-posterior-superior, with space directions); export the scan again",
+            code="no-orientation",
         )
     units = set(fields.get("space units", '"mm"').replace('"', " ").lower().split())
     if units - {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}:
-        raise VolumeError(f"lengths are in {', '.join(sorted(units))}, expected mm; convert the header first")
+        raise VolumeError(
+            f"lengths are in {', '.join(sorted(units))}, expected mm; convert the header first",
+            code="other-unit",
+        )
     if attached[:2] == b"\x1f\x8b":
         _unpacked(attached)  # SimpleITK does not compare the checksum.
 

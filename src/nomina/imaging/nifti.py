@@ -36,17 +36,25 @@ def read_nifti(path: Path) -> Volume:
     """
     raw, notes = _bytes(path)
     header = _header(raw)
+    if int(header["qform_code"]) > 0 and header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # "qfac", as the standard's reference code does
+        notes.append("The qform names no handedness; right-handed axes were assumed.")
     array = _voxels(raw, header)
     if array.ndim > 3 and set(array.shape[3:]) == {1}:
         array = array.reshape(array.shape[:3], order="F")
         notes.append("A trailing fourth axis of size 1 was dropped.")
     if array.ndim != 3:
-        raise VolumeError(f"expected a 3D volume, got an array of shape {array.shape}; {_remedy(array.ndim)}")
+        raise VolumeError(
+            f"expected a 3D volume, got an array of shape {array.shape}; {_remedy(array.ndim)}",
+            code="four-dimensional" if array.ndim > 3 else "two-dimensional",
+        )
     i, j, k = array.shape
     affine = _affine(header, (i, j, k))
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("", 0.0))
     if not unit:
-        raise VolumeError("the header names an invalid length unit; set xyzt_units to millimetres")
+        raise VolumeError(
+            "the header names an invalid length unit; set xyzt_units to millimetres", code="bad-unit"
+        )
     if unit == "unknown":
         notes.append("The header names no length unit; millimetres were assumed.")
     elif factor != 1:
@@ -83,7 +91,9 @@ def _bytes(path: Path) -> tuple[bytes, list[str]]:
         try:
             data = igzip.decompress(data)
         except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # the stub calls it an instance
-            raise VolumeError("the compressed data are truncated or damaged; copy the file again") from error
+            raise VolumeError(
+                "the compressed data are truncated or damaged; copy the file again", code="damaged-voxels"
+            ) from error
     return data, notes
 
 
@@ -93,12 +103,17 @@ def _header(raw: bytes) -> Any:
     elif raw[4:8] == b"n+2\0":
         kind = nib.Nifti2Header
     else:
-        raise VolumeError("this is not a NIfTI file (its signature is missing); export the scan again")
+        raise VolumeError(
+            "this is not a NIfTI file (its signature is missing); export the scan again",
+            code="wrong-signature",
+        )
     try:
         header = kind.from_fileobj(BytesIO(raw), check=False)
         header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
     except (HeaderDataError, WrapStructError, KeyError, ValueError) as error:
-        raise VolumeError(f"the NIfTI header is damaged ({error}); export the scan again") from error
+        raise VolumeError(
+            f"the NIfTI header is damaged ({error}); export the scan again", code="damaged-header"
+        ) from error
     return header
 
 
@@ -106,15 +121,21 @@ def _voxels(raw: bytes, header: Any) -> Num[np.ndarray, "..."]:
     dtype, shape = header.get_data_dtype(), header.get_data_shape()
     if dtype.kind not in "iuf":
         kind = "complex numbers" if dtype.kind == "c" else "colours"
-        raise VolumeError(f"voxels are {kind}, expected one real number each; export a grey-value volume")
+        raise VolumeError(
+            f"voxels are {kind}, expected one real number each; export a grey-value volume",
+            code="not-grey-values",
+        )
     if not shape or min(shape) < 1:
-        raise VolumeError(f"the header gives an impossible shape {shape}; export the scan again")
+        raise VolumeError(
+            f"the header gives an impossible shape {shape}; export the scan again", code="damaged-header"
+        )
     offset = int(header["vox_offset"]) or header.single_vox_offset
     count = int(np.prod([int(size) for size in shape], dtype=object))
     if offset < 0 or len(raw) < offset + count * dtype.itemsize:
         raise VolumeError(
             f"the file is truncated: {len(raw)} bytes, expected {offset + count * dtype.itemsize}; "
-            f"copy it again"
+            f"copy it again",
+            code="truncated",
         )
     stored = np.frombuffer(raw, dtype, count, offset).astype(dtype.newbyteorder("="))
     slope, intercept = header.get_slope_inter()
@@ -136,18 +157,22 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
     if not np.isfinite(spacing).all() or spacing.min() <= 0:
         raise VolumeError(
             f"voxel spacing must be positive along every axis, got pixdim {spacing.tolist()}; "
-            f"correct the header before use"
+            f"correct the header before use",
+            code="bad-spacing",
         )
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
     if not has_sform and not has_qform:
         raise VolumeError(
             "neither qform nor sform is set, so left and right, front and back are unknown; convert the scan "
-            "again from DICOM, or set its orientation where you know it"
+            "again from DICOM, or set its orientation where you know it",
+            code="no-orientation",
         )
     try:
         quaternion_affine = header.get_qform() if has_qform else None
-    except ValueError as error:
-        raise VolumeError(f"the qform is not a rotation ({error}); set it from the sform") from error
+    except (HeaderDataError, ValueError) as error:
+        raise VolumeError(
+            f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
+        ) from error
     if not has_sform:
         return np.array(quaternion_affine, dtype=np.float64)
     affine = np.array(header.get_sform(), dtype=np.float64)
@@ -156,7 +181,8 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
         raise VolumeError(
             f"qform and sform put the same voxel up to {gap:.3g} mm apart, so programs disagree on where it "
             f"is; find out which is right and set the other to it "
-            f"(nibabel: `image.set_qform(image.get_sform(), 1)`)"
+            f"(nibabel: `image.set_qform(image.get_sform(), 1)`)",
+            code="forms-disagree",
         )
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs((lengths - spacing) * shape).max() > max(
@@ -164,6 +190,7 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
     ):
         raise VolumeError(
             f"the header gives two voxel spacings, pixdim {spacing.round(4).tolist()} and sform "
-            f"{lengths.round(4).tolist()}; find out which is right and set the other to it"
+            f"{lengths.round(4).tolist()}; find out which is right and set the other to it",
+            code="two-spacings",
         )
     return affine

@@ -50,11 +50,12 @@ def read_volume(path: Path | str) -> Volume:
         _check_is_3d(volume.grid)
     except OSError as error:
         raise VolumeError(
-            f"{path} cannot be read: {error.strerror or error}; check the name and permissions"
+            f"{path} cannot be read: {error.strerror or error}; check the name and permissions",
+            code="no-access",
         ) from error
     except (VolumeError, GridMismatchError) as error:
         kind = DicomError if isinstance(error, DicomError) else VolumeError
-        raise kind(f"{path}: {error}") from error
+        raise kind(f"{path}: {error}", code=getattr(error, "code", "unreadable")) from error
     return volume
 
 
@@ -78,11 +79,13 @@ def read_label_array(path: Path | str) -> tuple[Integer[np.ndarray, "i j k"], Gr
         if fractional:
             raise VolumeError(
                 f"{path}: {fractional} voxels are not whole numbers, expected labels; give a label file, "
-                f"resampled by nearest neighbour only"
+                f"resampled by nearest neighbour only",
+                code="fractional-labels",
             )
         if np.abs(whole).max() > np.iinfo(np.int32).max:
             raise VolumeError(
-                f"{path}: values reach {np.abs(whole).max():g}, too large for labels; give a label file"
+                f"{path}: values reach {np.abs(whole).max():g}, too large for labels; give a label file",
+                code="too-large-labels",
             )
         array = whole.astype(np.int32)
     return array.astype(np.uint8) if array.dtype.kind == "b" else array, volume.grid
@@ -114,6 +117,11 @@ def _holds_dicom(folder: Path) -> bool:
     return any(is_dicom_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file())
 
 
+def is_volume_name(path: Path) -> bool:
+    """True when the name ends like that of a NIfTI, MetaImage or NRRD file."""
+    return _suffix(path) is not None
+
+
 def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), None)
 
@@ -122,16 +130,16 @@ def _read(path: Path) -> Volume:
     if path.is_dir():
         return read_series(path)
     if not path.exists():
-        raise VolumeError("no such file or folder; check the name")
+        raise VolumeError("no such file or folder; check the name", code="missing-file")
     if path.stat().st_size == 0:
-        raise VolumeError("the file is empty; copy or export it again")
+        raise VolumeError("the file is empty; copy or export it again", code="empty-file")
     if suffix := _suffix(path):
         return _READERS[suffix](path)
     if path.suffix.lower() == ".zip":
         return _read_zip(path)
     if is_dicom_file(path):
         return read_series([path])
-    raise VolumeError(f"this is not a volume that nomina reads; expected {_SUPPORTED}")
+    raise VolumeError(f"this is not a volume that nomina reads; expected {_SUPPORTED}", code="unknown-format")
 
 
 def _read_zip(path: Path) -> Volume:
@@ -148,5 +156,6 @@ def _read_zip(path: Path) -> Volume:
 def _check_is_3d(grid: Grid) -> None:
     if min(grid.shape) < 2:
         raise VolumeError(
-            f"expected a 3D volume, got a single slice of shape {grid.shape}; give the whole stack of slices"
+            f"expected a 3D volume, got a single slice of shape {grid.shape}; give the whole stack of slices",
+            code="two-dimensional",
         )

@@ -65,10 +65,10 @@ class Volume(_GriddedArray):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.array.dtype.kind not in "iufb":
-            raise VolumeError(f"voxels must be real numbers, got {self.array.dtype}")
+            raise VolumeError(f"voxels must be real numbers, got {self.array.dtype}", code="not-grey-values")
         if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
             bad = int((~np.isfinite(self.array)).sum())
-            raise VolumeError(f"{bad} voxels are NaN or infinite; replace them before use")
+            raise VolumeError(f"{bad} voxels are NaN or infinite; replace them before use", code="not-finite")
 
 
 @dataclass(frozen=True, eq=False)

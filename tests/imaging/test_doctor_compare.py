@@ -1,0 +1,116 @@
+"""Does an output lie on its input?"""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nomina.imaging.doctor_compare import compare
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import LabelMap, Volume
+from nomina.imaging.write import write
+
+NAMES = {1: "L5 vertebra", 2: "L4 vertebra"}
+
+
+@pytest.fixture
+def scan_grid() -> Grid:
+    affine = np.diag([-3.0, 2.0, 2.5, 1.0])
+    affine[:3, 3] = (40, -35, 110)
+    return Grid((24, 40, 36), affine)
+
+
+def truth() -> np.ndarray:
+    """Two boxes, off the centre along every axis."""
+    labels = np.zeros((24, 40, 36), dtype=np.uint8)
+    labels[3:11, 5:15, 4:14] = 1
+    labels[3:11, 5:15, 16:26] = 2
+    return labels
+
+
+@pytest.fixture
+def scan(tmp_path: Path, scan_grid: Grid) -> Path:
+    values = 300.0 + 500 * (truth() > 0) + np.random.default_rng(0).normal(0, 20, truth().shape)
+    write(Volume(ndimage.gaussian_filter(values, 0.5).astype(np.int16), scan_grid), tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz"
+
+
+def found(scan: Path, labels: np.ndarray, grid: Grid, suffix: str = ".nii.gz") -> list[tuple[str, str]]:
+    path = scan.parent / f"out{suffix}"
+    write(LabelMap(labels, grid, names=NAMES), path)
+    return [(finding.code, finding.severity) for finding in compare(scan, path).findings]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_an_output_on_its_input_gives_no_finding(scan: Path, scan_grid: Grid, suffix: str) -> None:
+    assert found(scan, truth(), scan_grid, suffix) == []
+
+
+def test_the_same_places_in_another_order_are_a_note(scan: Path, scan_grid: Grid) -> None:
+    canonical = LabelMap(truth(), scan_grid, names=NAMES).canonical()
+    assert found(scan, canonical.array, canonical.grid) == [("stored-otherwise", "note")]
+
+
+def test_a_mirrored_array_under_the_right_header_is_an_error(scan: Path, scan_grid: Grid) -> None:
+    for axis, words in enumerate(("left and right", "front and back", "top and bottom")):
+        assert found(scan, np.flip(truth(), axis), scan_grid) == [("labels-mirrored", "error")]
+        (finding,) = compare(scan, scan.parent / "out.nii.gz").findings
+        assert words in finding.sentence
+
+
+@pytest.mark.parametrize(("shift_mm", "expected"), [(0.0005, []), (0.5, [("places-differ", "error")])])
+def test_a_shift_is_measured_at_the_corners(
+    scan: Path, scan_grid: Grid, shift_mm: float, expected: list[tuple[str, str]]
+) -> None:
+    affine = scan_grid.affine.copy()
+    affine[1, 3] += shift_mm
+    assert found(scan, truth(), Grid(scan_grid.shape, affine)) == expected
+    for finding in compare(scan, scan.parent / "out.nii.gz").findings:
+        assert "up to 0.5 mm apart" in finding.sentence
+
+
+def test_flipped_directions_are_told_by_their_letters(scan: Path, scan_grid: Grid) -> None:
+    affine = scan_grid.affine @ np.diag([-1.0, 1, 1, 1])
+    assert found(scan, truth(), Grid(scan_grid.shape, affine)) == [("directions-differ", "error")]
+    assert "LAS in the scan and to RAS" in compare(scan, scan.parent / "out.nii.gz").findings[0].sentence
+
+
+def test_an_identity_affine_is_told(scan: Path) -> None:
+    assert found(scan, truth(), Grid((24, 40, 36), np.eye(4))) == [
+        ("spacing-differs", "error"),
+        ("identity-affine", "error"),
+    ]
+
+
+def test_another_shape_is_told(scan: Path, scan_grid: Grid) -> None:
+    codes = found(scan, truth()[:, :, :30], Grid((24, 40, 30), scan_grid.affine))
+    assert codes == [("shape-differs", "error"), ("places-differ", "error")]
+
+
+def test_another_spacing_is_told(scan: Path, scan_grid: Grid) -> None:
+    grid = Grid(scan_grid.shape, scan_grid.affine @ np.diag([1, 1, 1.1, 1]))
+    assert found(scan, truth(), grid) == [("spacing-differs", "error"), ("places-differ", "error")]
+
+
+def test_an_empty_output_is_a_warning(scan: Path, scan_grid: Grid) -> None:
+    assert found(scan, truth() * 0, scan_grid) == [("empty-labels", "warning")]
+
+
+def test_a_scan_as_output_is_no_label_map(scan: Path) -> None:
+    assert [finding.code for finding in compare(scan, scan).findings] == ["not-a-label-map"]
+
+
+def test_an_unreadable_side_is_the_only_finding(scan: Path) -> None:
+    (finding,) = compare(scan, scan.parent / "none.nii").findings
+    assert (finding.code, finding.severity) == ("missing-file", "error")
+
+
+def test_rounding_of_a_nifti_affine_is_no_difference(scan: Path, scan_grid: Grid) -> None:
+    affine = scan_grid.affine.copy()
+    affine[:3, 3] = np.float32(affine[:3, 3] + 1e-5)
+    image = nib.Nifti1Image(truth(), affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, scan.parent / "n.nii")
+    assert compare(scan, scan.parent / "n.nii").findings == ()
