@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nomina.anatomy.conversion import convert
     from nomina.anatomy.resolve import resolve
-    from nomina.anatomy.schemes import LabelScheme, convert, load_scheme, read_label_map
+    from nomina.anatomy.schemes import LabelScheme, load_scheme, read_label_map
     from nomina.anatomy.structures import Structure, structure, vocabulary
     from nomina.assessment.evaluate import evaluate
     from nomina.errors import NominaError
@@ -32,7 +33,7 @@ _HOMES = {
     "Structure": "nomina.anatomy.structures",
     "Verdict": "nomina.imaging.segmentation",
     "Volume": "nomina.imaging.volume",
-    "convert": "nomina.anatomy.schemes",
+    "convert": "nomina.anatomy.conversion",
     "evaluate": "nomina.assessment.evaluate",
     "load_scheme": "nomina.anatomy.schemes",
     "overlay_figure": "nomina.reporting.figures",

@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from nomina.anatomy.conversion import convert
 from nomina.anatomy.schemes import (
     LabelScheme,
-    convert,
     load_scheme,
     read_label_map,
     scheme_names,
@@ -38,7 +38,12 @@ def write_nifti(path: Path, values: list[int]) -> Path:
 
 
 def test_the_shipped_schemes_are_found() -> None:
-    assert scheme_names() == ("mrspineseg", "nomina", "spider")
+    assert scheme_names() == (
+        *("airrc", "cip", "hipas_artery", "hipas_vein", "la_caf", "la_caf_folded", "mrspineseg", "nomina"),
+        *("parse2022", "spider", "spineps_instance", "spineps_semantic", "totalsegmentator"),
+        *("totalsegmentator_mr", "totalsegmentator_v1", "totalsegmentator_vertebrae_mr", "totalspineseg"),
+        "verse",
+    )
     assert all(load_scheme(name).name == name for name in scheme_names())
 
 
@@ -167,7 +172,7 @@ def test_values_above_255_make_16_bit_label_maps(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SchemeError, match=r"'spidr'; known: mrspineseg, nomina, spider"):
+    with pytest.raises(SchemeError, match=r"'spidr'; known: airrc, .*, spider"):
         load_scheme("spidr")
 
 
@@ -208,7 +213,9 @@ def test_a_value_that_the_scheme_does_not_have_is_refused(tmp_path: Path) -> Non
 
 def test_a_label_map_without_scheme_or_sidecar_is_refused_with_the_known_schemes(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "case.nii.gz", [0] * 8)
-    with pytest.raises(SchemeError, match=r"no case\.json beside it; .*mrspineseg, nomina, spider"):
+    with pytest.raises(
+        SchemeError, match=r"no case\.json beside it; .*mrspineseg, nomina, parse2022, spider"
+    ):
         read_label_map(path)
 
 

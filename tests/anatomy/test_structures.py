@@ -25,7 +25,43 @@ def test_the_vocabulary_has_every_level_and_every_disc() -> None:
     expected |= {f"{upper}-{lower} disc" for upper, lower in pairwise(STANDARD_LEVELS)} - {"C1-C2 disc"}
     expected |= {"T12-T13 disc", "T13-L1 disc", "L5-L6 disc", "L6-S1 disc"}
     expected |= {"sacrum", "coccyx", "spinal canal", "spinal cord"}
-    assert set(vocabulary()) == expected
+    assert {found.name for found in ALL if found.region != "lung"} == expected
+
+
+def test_the_vocabulary_has_the_lungs_their_vessels_and_airways() -> None:
+    lungs = {found.name: found for found in ALL if found.region == "lung"}
+    assert {name for name in lungs if name.startswith("left")} == {
+        *("left pulmonary artery", "left pulmonary vein", "left lung", "left upper lobe", "left lower lobe")
+    }
+    assert {name: found.side for name, found in lungs.items() if "pulmonary" in name} == {
+        f"{side} pulmonary {vessel}".strip(): side or None
+        for side in ("", "left", "right")
+        for vessel in ("artery", "vein")
+    }
+    assert {name: found.part_of for name, found in lungs.items() if found.kind == "lobe"} == {
+        **{f"left {lobe} lobe": "left lung" for lobe in ("upper", "lower")},
+        **{f"right {lobe} lobe": "right lung" for lobe in ("upper", "middle", "lower")},
+    }
+    assert all(found.above is found.below is None for found in lungs.values())
+    for name, keyword in (
+        ("pulmonary artery", "PulmonaryArtery"),
+        ("left pulmonary vein", "LeftPulmonaryVein"),
+    ):
+        assert structure(name).snomed_code == getattr(codes.SCT, keyword).value
+    assert structure("trachea").snomed_code == codes.SCT.Trachea.value
+    assert structure("airway").snomed_code == codes.SCT.AirwayStructure.value
+    assert structure("right middle lobe").snomed_code == codes.SCT.MiddleLobeOfRightLung.value
+    assert {structure(f"{side} lung").snomed_code for side in ("left", "right")} == {codes.SCT.Lung.value}
+
+
+def test_a_part_names_its_whole_and_no_chain_of_parts_closes() -> None:
+    assert structure("spinal cord").part_of == "spinal canal"
+    assert {structure(f"S{n} vertebra").part_of for n in range(1, 6)} == {"sacrum"}
+    for found in ALL:
+        chain = [found]
+        while chain[-1].part_of:
+            chain.append(structure(chain[-1].part_of))
+            assert len(chain) < 4
 
 
 @pytest.mark.parametrize("found", ALL, ids=lambda found: found.name)
@@ -110,7 +146,7 @@ def test_a_disc_belongs_to_the_region_of_the_vertebra_above() -> None:
 
 
 def test_order_is_from_head_to_feet() -> None:
-    order = list(vocabulary())
+    order = [found.name for found in ALL if found.region != "lung"]
     assert order[0] == "C1 vertebra"
     assert order.index("L4 vertebra") < order.index("L4-L5 disc") < order.index("L5 vertebra")
     assert order.index("L5 vertebra") < order.index("sacrum") < order.index("coccyx")

@@ -31,6 +31,8 @@ def test_schemes_are_listed_value_by_value() -> None:
     assert "spider\t101\tL5 vertebra, partly visible" in lines
     assert "mrspineseg\t11\tL5-S1 disc" in lines
     assert "nomina\t123\tL4-L5 disc" in lines
+    assert "totalsegmentator\t5\tliver" in lines
+    assert "cip\t+512\tAirway, added to a region" in lines
 
 
 def test_schemes_are_listed_as_json() -> None:
@@ -66,6 +68,21 @@ def test_losses_are_said_on_stderr_and_in_json(spider_file: Path, tmp_path: Path
     assert len(summary["lost"]) == 2
     assert "spinal canal (label 100) has no value in mrspineseg" in result.stderr
     assert "only partly visible, label 105" in result.stderr
+
+
+def test_what_cannot_be_divided_is_refused_unless_it_is_left_out(tmp_path: Path) -> None:
+    path, output = tmp_path / "mr.nii.gz", tmp_path / "out.nii.gz"
+    array = np.array([0, 18, 19, 21, 5, 0, 0, 19], dtype=np.int16).reshape(2, 2, 2)
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+    arguments = ["convert", str(path), str(output), "--from", "totalsegmentator_mr", "--to", "nomina"]
+    refused = runner.invoke(app, arguments)
+    assert isinstance(refused.exception, SchemeError)
+    assert not output.exists()
+    done = runner.invoke(app, [*arguments, "--leave-out", "vertebrae"])
+    assert done.exit_code == 0
+    assert read_label_map(output, scheme="nomina").array.ravel().tolist() == [0, 26, 0, 60, 0, 0, 0, 0]
+    assert "liver (label 5) has no value in nomina" in done.stderr
+    assert "vertebrae" not in done.stderr
 
 
 def test_the_input_is_never_overwritten(spider_file: Path) -> None:

@@ -1,8 +1,8 @@
 """Label schemes: which number means which structure in the label maps of each data set."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -41,43 +41,76 @@ class LabelScheme:
     """Where the meanings are documented."""
     labels: Mapping[int, str]
     """Structure name of each value."""
+    others: Mapping[int, str] = field(default_factory=dict)
+    """The source's own name of each value that shows something the vocabulary has no name for ("liver")."""
     partial: Mapping[int, str] = field(default_factory=dict)
     """Structure name of each value that marks a structure as only partly visible; ignored in scores."""
     unnamed: frozenset[int] = frozenset()
     """Values that are allowed and have no name in a standard body; ignored in scores."""
+    types: Mapping[int, str] = field(default_factory=dict)
+    """What 256 · type adds to a value: 521 is type 2, "Airway", in region 9, "LeftUpperThird"."""
+    transitional: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By vertebra: the values that mean another disc where the file holds that vertebra (L6, T13)."""
+    part_of: Mapping[str, str] = field(default_factory=dict)
+    """For a name here: the name of the structure whose voxels include it; adds to the vocabulary's."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """For a name in `others` that is one value for many: the kind of structure it holds ("vertebra")."""
     counts_from_bottom: bool = False
     """True where values are ranks from the lowest vertebra, so that "L5" means the lowest lumbar one."""
     notes: tuple[str, ...] = ()
     """What a user must know, one sentence each."""
 
     def __post_init__(self) -> None:
-        values = [*self.labels, *self.partial, *self.unnamed]
+        values = [*self.labels, *self.others, *self.partial, *self.unnamed]
         wrong = sorted(value for value in values if not 1 <= value <= MAX_LABEL)
         if wrong:
             raise SchemeError(f"scheme {self.name!r}: values must lie in 1 … {MAX_LABEL}, got {wrong}")
         _refuse_twice(values, f"scheme {self.name!r}: two meanings for value")
-        for names in (list(self.labels.values()), list(self.partial.values())):
-            _refuse_twice(names, f"scheme {self.name!r}: two values for")
-            for name in names:
-                if name not in vocabulary():
-                    near = ", ".join(map(repr, nearest(name, vocabulary())))
-                    raise SchemeError(f"scheme {self.name!r} names {name!r}; nearest structures: {near}")
+        transitional = [name for names in self.transitional.values() for name in names.values()]
+        for names in ([*self.labels.values(), *self.others.values(), *transitional], self.partial.values()):
+            _refuse_twice(list(names), f"scheme {self.name!r}: two values for")
+        for name in (*self.labels.values(), *self.partial.values(), *self.transitional, *transitional):
+            if name not in vocabulary():
+                near = ", ".join(map(repr, nearest(name, vocabulary())))
+                raise SchemeError(f"scheme {self.name!r} names {name!r}; nearest structures: {near}")
+        named = sorted(set(self.others.values()) & set(vocabulary()))
+        if named:
+            raise SchemeError(f"scheme {self.name!r}: {named} are in the vocabulary; move them to 'labels'")
 
     @property
     def ignored(self) -> frozenset[int]:
         """Values that are neither background nor a structure to be scored."""
         return frozenset(self.partial) | self.unnamed
 
+    def names_in(self, values: Iterable[int]) -> dict[int, str]:
+        """Name of every value of the scheme, as they are meant in a file that holds these values."""
+        values = set(values)
+        names = {**self.labels, **self.others}
+        for vertebra, changed in self.transitional.items():
+            if any(self.labels.get(value) == vertebra for value in values):
+                names |= changed
+        for value in sorted(values - set(names)):
+            kind, region = divmod(value, 256)
+            if kind in self.types and (region == 0 or region in names):
+                names[value] = f"{self.types[kind]}, {names[region]}" if region else self.types[kind]
+        return names
 
-@dataclass(frozen=True)
-class Conversion:
-    """A label map in another scheme, and what that scheme could not say."""
+    def whole_of(self, name: str) -> tuple[str, ...]:
+        """Names of what a structure is a part of, the smallest first."""
+        found: list[str] = []
+        while name := self._whole(name):
+            found.append(name)
+        return tuple(found)
 
-    label_map: LabelMap
-    lost: tuple[str, ...]
-    """One sentence per value that the target cannot express; its voxels became background."""
-    notes: tuple[str, ...] = ()
-    """What changes its meaning although no voxel is lost, one sentence each."""
+    def _whole(self, name: str) -> str:
+        if name in self.part_of:
+            return self.part_of[name]
+        if name in vocabulary():
+            known = vocabulary()[name]
+            group = next((group for group, kind in self.groups.items() if kind == known.kind), "")
+            return known.part_of or group
+        kind, comma, region = name.partition(", ")  # as `names_in` writes them
+        return self.part_of.get(kind) or region if comma else ""
 
 
 def scheme_names() -> tuple[str, ...]:
@@ -123,11 +156,16 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
         name, names, ignored = _read_sidecar(Path(path))
     else:
         scheme = scheme if isinstance(scheme, LabelScheme) else load_scheme(scheme)
-        name, names, ignored = scheme.name, scheme.labels, scheme.ignored
+        name, names, ignored = scheme.name, scheme.names_in(present_values(array)), scheme.ignored
     try:
         return _label_map(array, grid, names, name, ignored)
     except SchemeError as error:
         raise SchemeError(f"{path}: {error}") from error
+
+
+def present_values(array: Integer[np.ndarray, "i j k"]) -> tuple[int, ...]:
+    """The values of a label map other than background, ascending."""
+    return tuple(int(value) for value in np.unique(array) if value)
 
 
 def sidecar_path(path: Path | str) -> Path:
@@ -135,60 +173,6 @@ def sidecar_path(path: Path | str) -> Path:
     path = Path(path)
     suffix = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
     return path.with_name(path.name[: len(path.name) - len(suffix)] + ".json")
-
-
-def convert(label_map: LabelMap, target: LabelScheme) -> Conversion:
-    """The same structures under the numbers of another scheme.
-
-    Args:
-        label_map: Its `scheme` tells which structures its ignored values show; without a known scheme those
-            values are lost.
-        target: Scheme to convert to.
-
-    Raises:
-        SchemeError: `target` counts from the bottom and the label map has T13 or L6, which move every number.
-    """
-    source = load_scheme(label_map.scheme) if label_map.scheme in scheme_names() else None
-    partial = source.partial if source else {}
-    new_value = {name: value for value, name in target.labels.items()}
-    new_partial = {name: value for value, name in target.partial.items()}
-    result = np.zeros(label_map.array.shape, dtype=_smallest(max([*target.labels, *target.ignored])))
-    lost: list[str] = []
-    present = sorted({int(value) for value in np.unique(label_map.array)} - {0})
-    if target.counts_from_bottom:
-        _refuse_transitional([label_map.names.get(v) or partial.get(v, "") for v in present], target)
-    for value in present:
-        if value in label_map.names:
-            name, new, what = label_map.names[value], new_value.get(label_map.names[value]), ""
-        else:
-            name = partial.get(value, "a structure without a name")
-            new, what = new_partial.get(name), "only partly visible, " if value in partial else ""
-        if new is None:
-            lost.append(f"{name} ({what}label {value}) has no value in {target.name}; it becomes background")
-        else:
-            result[label_map.array == value] = new
-    converted = LabelMap(
-        result, label_map.grid, names=target.labels, scheme=target.name, ignored=target.ignored
-    )
-    return Conversion(converted, tuple(lost), _change_of_meaning(source, target))
-
-
-def _refuse_transitional(names: list[str], target: LabelScheme) -> None:
-    extra = [name for name in names if "T13" in name or "L6" in name]
-    if extra:
-        raise SchemeError(
-            f"{', '.join(extra)} cannot be written as {target.name}, which counts vertebrae from the bottom: "
-            f"one more would give every vertebra above it another number; keep the names of this label map"
-        )
-
-
-def _change_of_meaning(source: LabelScheme | None, target: LabelScheme) -> tuple[str, ...]:
-    if source is None or not source.counts_from_bottom or target.counts_from_bottom:
-        return ()
-    return (
-        f"{source.name} counts vertebrae from the bottom, {target.name} names levels: 'L5 vertebra' is "
-        f"the lowest lumbar vertebra of the file, also where the patient has four or six",
-    )
 
 
 def _label_map(
@@ -199,11 +183,12 @@ def _label_map(
     ignored: frozenset[int],
 ) -> LabelMap:
     if array.min() >= 0 and array.max() <= MAX_LABEL:
-        array = array.astype(_smallest(int(array.max())), copy=False)
+        array = array.astype(smallest_dtype(int(array.max())), copy=False)
     return LabelMap(array, grid, names=names, scheme=scheme, ignored=ignored)
 
 
-def _smallest(value: int) -> type[np.unsignedinteger[Any]]:
+def smallest_dtype(value: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest unsigned integer type of 8 or 16 bits that holds a label value."""
     return np.uint8 if value <= np.iinfo(np.uint8).max else np.uint16
 
 

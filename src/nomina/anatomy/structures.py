@@ -35,9 +35,9 @@ class Structure:
     name: str
     """The one name used everywhere, e.g. "L4 vertebra", "L4-L5 disc", "spinal canal"."""
     kind: str
-    """What it is: "vertebra", "disc", "canal", "cord", "sacrum", "coccyx"."""
+    """What it is: "vertebra", "disc", "canal", "cord", "sacrum", "coccyx", "artery", "vein", "lobe" …"""
     region: str
-    """Part of the body: "cervical spine", "thoracic spine", "lumbar spine", "sacral spine", "spine"."""
+    """Part of the body: "cervical spine", "thoracic spine" … "sacral spine", "spine" (all of it), "lung"."""
     snomed_code: str
     """SNOMED CT code of the structure."""
     snomed_meaning: str
@@ -54,11 +54,15 @@ class Structure:
     """Name of the next structure of the same kind towards the feet."""
     side: str | None = None
     """"left", "right" or None for midline structures."""
+    part_of: str | None = None
+    """Name of the structure that includes this one: the sacrum for S1, the spinal canal for the cord."""
 
 
 @cache
 def vocabulary() -> Mapping[str, Structure]:
-    """Every structure that can be named, by name; read-only, from head to feet, then those that span levels.
+    """Every structure that can be named, by name; read-only, file by file: the lungs, then the spine.
+
+    The spine goes from head to feet; structures that span its levels come last.
 
     `above` and `below` of T13, L6 and their discs name their neighbours, which in turn name each other:
     in a standard spine T12 is followed by L1.
@@ -95,7 +99,7 @@ def _read_structures(data: dict[str, Any]) -> dict[str, Structure]:
     entries = [entry | {"region": region} for region, group in data["structures"].items() for entry in group]
     result: dict[str, Structure] = {}
     for entry in entries:
-        above, below = _kin(entry, entries)
+        above, below = _kin(entry, entries) if data.get("is_stacked", True) else (None, None)
         code, meaning = entry["snomed"]
         result[entry["name"]] = Structure(
             name=entry["name"],
@@ -109,6 +113,7 @@ def _read_structures(data: dict[str, Any]) -> dict[str, Structure]:
             above=above,
             below=below,
             side=entry.get("side"),
+            part_of=entry.get("part_of"),
         )
     return result
 

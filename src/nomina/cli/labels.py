@@ -30,11 +30,13 @@ def list_schemes(
         typer.echo(f"# {scheme.name} (version {scheme.version}): {scheme.source}")
         for note in scheme.notes:
             typer.echo(f"# {note}")
-        meanings = dict(scheme.labels)
+        meanings = {**scheme.labels, **scheme.others}
         meanings |= {value: f"{name}, partly visible" for value, name in scheme.partial.items()}
         meanings |= dict.fromkeys(scheme.unnamed, "(no name in a standard spine)")
         for value in sorted(meanings):
             typer.echo(f"{scheme.name}\t{value}\t{meanings[value]}")
+        for kind, meaning in sorted(scheme.types.items()):
+            typer.echo(f"{scheme.name}\t+{256 * kind}\t{meaning}, added to a region")
 
 
 @app.command("convert")
@@ -46,15 +48,20 @@ def convert_file(
         str | None,
         typer.Option("--from", help="Scheme of IN; left out, the JSON file beside IN says it."),
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option("--leave-out", help="Structure that becomes background; can be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Write a label map under the numbers of another scheme, and say what that scheme cannot express."""
-    from nomina.anatomy.schemes import convert, load_scheme, read_label_map
+    from nomina.anatomy.conversion import convert
+    from nomina.anatomy.schemes import load_scheme, read_label_map
     from nomina.imaging.write import write
 
     target = load_scheme(to)
     _refuse_overwriting(source, output)
-    conversion = convert(read_label_map(source, scheme=from_), target)
+    conversion = convert(read_label_map(source, scheme=from_), target, leave_out=leave_out or ())
     write(conversion.label_map, output)
     for sentence in (*conversion.lost, *conversion.notes):
         typer.echo(sentence, err=True)

@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from nomina.anatomy.conversion import convert
 from nomina.anatomy.resolve import resolve
-from nomina.anatomy.schemes import LabelScheme, convert, sidecar_path
+from nomina.anatomy.schemes import LabelScheme, sidecar_path
 from nomina.anatomy.structures import structure
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.segmentation import Segmentation
