@@ -163,6 +163,16 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
         raise SchemeError(f"{path}: {error}") from error
 
 
+def claimed_scheme(path: Path | str) -> str | None:
+    """Name of the scheme that the JSON file beside a label map gives; None where it says none that is known."""
+    try:
+        data = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = data.get("scheme") if isinstance(data, dict) else None
+    return name if name in scheme_names() else None
+
+
 def present_values(array: Integer[np.ndarray, "i j k"]) -> tuple[int, ...]:
     """The values of a label map other than background, ascending."""
     return tuple(int(value) for value in np.unique(array) if value)

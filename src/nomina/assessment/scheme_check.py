@@ -4,12 +4,14 @@ Everything is judged in world coordinates, so the axis order of the file plays n
 turns the patient upside down or back to front is caught just like wrong numbers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
 
+from nomina.assessment.check import Check, faults
+from nomina.assessment.places import Place, places
 from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS, spine_kind
 from nomina.imaging.volume import LabelMap
 
@@ -21,7 +23,7 @@ MIN_CANAL_COVER = 0.3
 
 
 @dataclass(frozen=True)
-class _Spine:
+class Spine:
     """Label values by role, and where their voxels are."""
 
     vertebrae: tuple[tuple[int, str], ...]
@@ -30,16 +32,15 @@ class _Spine:
     """Label value and title of each disc that is there; label values of the vertebrae above and below it."""
     canal: int | None
     """Label value of the spinal canal where there is one."""
-    points_mm: dict[int, Float[np.ndarray, "n 3"]]
-    """World coordinates (RAS) of the voxels of each label value."""
-
+    places: Mapping[int, Place]
+    """Where the voxels of each label value are."""
     partly_visible: frozenset[int] = frozenset()
     """Label values of vertebrae that the upper border of the scan cuts."""
 
     def height_mm(self, value: int) -> float:
         """Mean height of a structure; of a cut vertebra the top: its low spine may be all there is."""
-        heights = self.points_mm[value][:, 2]
-        return float(heights.max() if value in self.partly_visible else heights.mean())
+        place = self.places[value]
+        return float(place.highest_mm[2] if value in self.partly_visible else place.centre_mm[2])
 
 
 def check_label_map(label_map: LabelMap) -> tuple[str, ...]:
@@ -49,10 +50,30 @@ def check_label_map(label_map: LabelMap) -> tuple[str, ...]:
         label_map: Any scheme. For "spider" the numbers themselves are checked, for others the names. A label
             map without vertebrae has nothing that could be wrong.
     """
+    where = places(label_map.array, label_map.grid)
     if label_map.scheme == "spider":
-        return check_spider(label_map)
-    points_mm = _points_mm(label_map)
-    value_of = {name: value for value, name in label_map.names.items() if value in points_mm}
+        return faults(spider_checks(where))
+    return faults(spine_checks(spine_by_names(label_map.names, where)))
+
+
+def check_spider(label_map: LabelMap) -> tuple[str, ...]:
+    """Faults of a label map numbered as in SPIDER, one sentence each; empty when there are none."""
+    return faults(spider_checks(places(label_map.array, label_map.grid)))
+
+
+def spine_by_names(
+    names: Mapping[int, str], where: Mapping[int, Place], partial: Mapping[int, str] | None = None
+) -> Spine:
+    """The spine of a label map whose values are named.
+
+    Args:
+        names: Structure of each label value.
+        where: Place of each label value that is there.
+        partial: Structure of each value that marks a vertebra as only partly visible.
+    """
+    cut = {value: name for value, name in (partial or {}).items() if value in where}
+    value_of = {name: value for value, name in cut.items()}
+    value_of |= {name: value for value, name in names.items() if value in where}
     titles = {value: f"{name} (label {value})" for name, value in value_of.items()}
     above_sacrum = {level: value_of.get(f"{level} vertebra") for level in ALL_LEVELS_UPWARDS}
     above_sacrum["S1"] = above_sacrum["S1"] or value_of.get("sacrum")
@@ -62,71 +83,75 @@ def check_label_map(label_map: LabelMap) -> tuple[str, ...]:
         if spine_kind(name) == "disc":
             discs.append((value, titles[value], above_sacrum.get(upper), above_sacrum.get(lower)))
     vertebrae = tuple((value, titles[value]) for value in above_sacrum.values() if value is not None)
-    return _faults(_Spine(vertebrae, tuple(discs), value_of.get("spinal canal"), points_mm))
+    return Spine(vertebrae, tuple(discs), value_of.get("spinal canal"), where, frozenset(cut))
 
 
-def check_spider(label_map: LabelMap) -> tuple[str, ...]:
-    """Faults of a label map numbered as in SPIDER, one sentence each; empty when there are none.
+def spider_checks(where: Mapping[int, Place]) -> tuple[Check, ...]:
+    """Checks of a label map numbered as in SPIDER.
 
     Vertebrae are 1 to 25 from the bottom (101 to 125 where only partly visible), the canal is 100, and disc
     200 + n lies below vertebra n.
     """
-    points_mm = _points_mm(label_map)
-    values = sorted(points_mm)
-    faults = [
-        f"label {value} is not a SPIDER number: expected 1–25, 100, 101–125 or 201–225"
+    values = sorted(where)
+    checks = [
+        Check(1, 0, f"label {value} is not a SPIDER number: expected 1–25, 100, 101–125 or 201–225")
         for value in values
         if not (1 <= value <= 25 or 100 <= value <= 125 or 201 <= value <= 225)
     ]
     value_of = {value % 100: value for value in reversed(values) if 1 <= value % 100 <= 25 and value < 200}
-    faults += [
-        f"labels {n} and {100 + n} are both there: a vertebra is either whole or partly visible"
+    checks += [
+        Check(1, 0, f"labels {n} and {100 + n} are both there: a vertebra is either whole or partly visible")
         for n in range(1, 26)
-        if n in points_mm and 100 + n in points_mm
+        if n in where and 100 + n in where
     ]
     numbers = sorted(value_of)
     if numbers != list(range(1, len(numbers) + 1)):
         found = ", ".join(map(str, numbers))
-        faults.append(f"vertebrae must be numbered 1, 2, 3 … from the bottom without gaps, got {found}")
+        gaps = f"vertebrae must be numbered 1, 2, 3 … from the bottom without gaps, got {found}"
+        checks.append(Check(1, 0, gaps))
     discs = tuple(
         (value, f"disc {value}", value_of.get(value - 200), value_of.get(value - 201))
         for value in values
         if 201 <= value <= 225
     )
     vertebrae = tuple((value_of[n], f"vertebra {value_of[n]}") for n in numbers)
-    canal = 100 if 100 in points_mm else None
+    canal = 100 if 100 in where else None
     partly_visible = frozenset(value for value, _ in vertebrae if value > 100)
-    return (*faults, *_faults(_Spine(vertebrae, discs, canal, points_mm, partly_visible)))
+    return (*checks, *spine_checks(Spine(vertebrae, discs, canal, where, partly_visible)))
 
 
-def _faults(spine: _Spine) -> tuple[str, ...]:
-    upside_down = _upside_down_fault(spine)
-    along_the_spine = [upside_down] if upside_down else [*_order_faults(spine), *_disc_faults(spine)]
-    return (*along_the_spine, *_canal_faults(spine))
+def spine_checks(spine: Spine) -> tuple[Check, ...]:
+    """Order of the vertebrae, discs between their vertebrae, canal behind the discs."""
+    upside_down = _upside_down(spine)
+    along = [upside_down] if upside_down else [*_order_checks(spine), *_disc_checks(spine)]
+    return (*along, *_canal_checks(spine))
 
 
-def _upside_down_fault(spine: _Spine) -> str | None:
+def _upside_down(spine: Spine) -> Check | None:
     """Every vertebra lies below the one it should lie above: one cause, so one sentence."""
     heights = [spine.height_mm(value) for value, _ in spine.vertebrae]
     if len(heights) < 2 or any(upper > lower for lower, upper in pairwise(heights)):
         return None
     bottom, top = spine.vertebrae[0][1], spine.vertebrae[-1][1]
-    return (
+    return Check(
+        len(heights) - 1,
+        0,
         f"the vertebrae are upside down: {bottom} should be the lowest and lies above {top}; either they are "
-        f"numbered from the top or the header turns the patient over"
+        f"numbered from the top or the header turns the patient over",
     )
 
 
-def _order_faults(spine: _Spine) -> list[str]:
+def _order_checks(spine: Spine) -> list[Check]:
     """Vertebrae must rise in the order that their names claim."""
     return [
-        f"{upper} should lie above {lower} and lies below it"
+        Check(1, 1)
+        if spine.height_mm(upper_value) > spine.height_mm(lower_value)
+        else Check(1, 0, f"{upper} should lie above {lower} and lies below it")
         for (lower_value, lower), (upper_value, upper) in pairwise(spine.vertebrae)
-        if spine.height_mm(upper_value) <= spine.height_mm(lower_value)
     ]
 
 
-def _disc_faults(spine: _Spine) -> list[str]:
+def _disc_checks(spine: Spine) -> list[Check]:
     """Each disc must lie between its two vertebrae."""
     misplaced, alone = [], []
     for value, title, upper, lower in spine.discs:
@@ -137,43 +162,40 @@ def _disc_faults(spine: _Spine) -> list[str]:
             lower is not None and height <= spine.height_mm(lower)
         ):
             misplaced.append(title)
-    faults = []
-    if misplaced:
-        faults.append(f"not between the vertebrae that the name or number says: {', '.join(misplaced)}")
+    asked = len(spine.discs) - len(alone)
+    fault = f"not between the vertebrae that the name or number says: {', '.join(misplaced)}"
+    checks = [Check(asked, asked - len(misplaced), fault if misplaced else None)] if asked else []
     if alone and spine.vertebrae:
-        faults.append(f"neither of its two vertebrae is there: {', '.join(alone)}")
-    return faults
+        checks.append(Check(len(alone), 0, f"neither of its two vertebrae is there: {', '.join(alone)}"))
+    return checks
 
 
-def _canal_faults(spine: _Spine) -> list[str]:
+def _canal_checks(spine: Spine) -> list[Check]:
     """The canal must run along the spine, behind the discs."""
     if spine.canal is None:
         return []
-    faults = []
-    canal = spine.points_mm[spine.canal]
+    checks = []
+    canal = spine.places[spine.canal]
     if len(spine.vertebrae) > 1:
-        heights = np.concatenate([spine.points_mm[value][:, 2] for value, _ in spine.vertebrae])
-        cover = np.ptp(canal[:, 2]) / max(np.ptp(heights), 1.0)
-        if cover < MIN_CANAL_COVER:
-            faults.append(
-                f"the spinal canal (label {spine.canal}) spans {cover:.0%} of the height of the vertebrae, "
-                f"expected at least {MIN_CANAL_COVER:.0%}; is this label another structure?"
-            )
-    in_front = []
-    for value, title, _, _ in spine.discs:
-        beside = np.abs(canal[:, 2] - spine.height_mm(value)) <= CANAL_WINDOW_MM
-        if beside.any() and canal[beside, 1].mean() >= spine.points_mm[value][:, 1].mean():
-            in_front.append(title)
-    if in_front:
-        faults.append(
-            f"the spinal canal (label {spine.canal}) lies in front of {', '.join(in_front)}, expected behind "
-            f"them; either the labels are swapped or the header turns the patient back to front"
+        ends = [spine.places[value] for value, _ in spine.vertebrae]
+        span_mm = max(end.highest_mm[2] for end in ends) - min(end.lowest_mm[2] for end in ends)
+        cover = canal.height_mm / max(float(span_mm), 1.0)
+        fault = (
+            f"the spinal canal (label {spine.canal}) spans {cover:.0%} of the height of the vertebrae, "
+            f"expected at least {MIN_CANAL_COVER:.0%}; is this label another structure?"
         )
-    return faults
-
-
-def _points_mm(label_map: LabelMap) -> dict[int, Float[np.ndarray, "n 3"]]:
-    """World coordinates of the voxels of each label value."""
-    voxels = np.argwhere(label_map.array != 0)
-    values = label_map.array[tuple(voxels.T)]
-    return {value: label_map.grid.to_world(voxels[values == value]) for value in np.unique(values).tolist()}
+        checks.append(Check(1, 0, fault) if cover < MIN_CANAL_COVER else Check(1, 1))
+    beside, in_front = 0, []
+    heights = canal.points_mm[:, 2]
+    for value, title, _, _ in spine.discs:
+        near = np.abs(heights - spine.height_mm(value)) <= CANAL_WINDOW_MM
+        beside += bool(near.any())
+        if near.any() and canal.points_mm[near, 1].mean() >= spine.places[value].centre_mm[1]:
+            in_front.append(title)
+    fault = (
+        f"the spinal canal (label {spine.canal}) lies in front of {', '.join(in_front)}, expected behind "
+        f"them; either the labels are swapped or the header turns the patient back to front"
+    )
+    if beside:
+        checks.append(Check(beside, beside - len(in_front), fault if in_front else None))
+    return checks

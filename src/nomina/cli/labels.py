@@ -1,4 +1,4 @@
-"""`nomina labels`: label schemes, and label maps from one to another."""
+"""`nomina labels`: label schemes, label maps from one to another, and whether a label map follows its scheme."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Label schemes, and label maps from one scheme to another.",
+    help="Label schemes: show them, convert label maps, check that a label map follows one.",
     add_completion=False,
 )
 
@@ -77,6 +77,32 @@ def convert_file(
         typer.echo(json.dumps(summary, indent=2))
     else:
         typer.echo(f"{output}: {len(present)} structures in scheme {target.name}")
+
+
+@app.command("verify")
+def verify_file(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Label map to check.")],
+    scheme: Annotated[
+        str | None,
+        typer.Option("--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Check by the order of structures in the body whether a label map follows its scheme; exits 1 if not."""
+    from nomina.anatomy.schemes import claimed_scheme, load_scheme
+    from nomina.assessment.scheme_fit import sentences, verify
+    from nomina.imaging.read import read_label_array
+
+    array, grid = read_label_array(source)
+    name = scheme or claimed_scheme(source)
+    found = verify(array, grid, load_scheme(name) if name else None)
+    if as_json:
+        typer.echo(json.dumps({"file": str(source)} | found.as_plain(), indent=2))
+    else:
+        for sentence in sentences(found):
+            typer.echo(f"{source}: {sentence}")
+    if not found.is_fit:
+        raise typer.Exit(1)
 
 
 def _refuse_overwriting(source: Path, output: Path) -> None:
