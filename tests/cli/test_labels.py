@@ -112,3 +112,44 @@ def test_a_file_that_does_not_follow_its_scheme_leaves_nothing_behind(
     )
     assert isinstance(result.exception, SchemeError)
     assert [path.name for path in tmp_path.iterdir()] == ["case.nii.gz"]
+
+
+def spine_file(folder: Path, values: dict[int, int]) -> Path:
+    """Boxes one above the other: each value at its height, 36 mm apart, above and behind nothing."""
+    array = np.zeros((8, 9, 30), dtype=np.int16)
+    for value, place in values.items():
+        array[2:6, 3:6, 2 + 3 * place : 4 + 3 * place] = value
+    path = folder / "spine.nii.gz"
+    nib.save(nib.Nifti1Image(array, np.diag([5.0, 6.0, 12.0, 1.0])), path)
+    return path
+
+
+def test_a_file_that_follows_its_scheme_exits_0_and_says_how_sure(tmp_path: Path) -> None:
+    path = spine_file(tmp_path, {1: 0, 2: 1, 3: 2, 4: 3, 5: 4})
+    result = runner.invoke(app, ["verify", str(path), "--scheme", "spider"])
+    assert result.exit_code == 0, result.stdout
+    assert "follows the scheme spider (8 of 8 relations hold, confidence 0.89)" in result.stdout
+
+
+def test_a_file_that_does_not_follow_its_scheme_exits_1_and_names_the_one_that_fits(tmp_path: Path) -> None:
+    path = spine_file(tmp_path, {20: 4, 21: 3, 22: 2, 23: 1, 24: 0})
+    result = runner.invoke(app, ["verify", str(path), "--scheme", "spider", "--json"])
+    assert result.exit_code == 1
+    verdict = json.loads(result.stdout)
+    assert verdict["fits"] is False
+    assert verdict["claimed"]["scheme"] == "spider"
+    assert {"verse", "spineps_instance"} <= {
+        fit["scheme"] for fit in verdict["proposals"] if not fit["change"]
+    }
+
+
+def test_the_scheme_is_taken_from_the_file_beside_it_or_found(tmp_path: Path) -> None:
+    path = spine_file(tmp_path, {20: 4, 21: 3, 22: 2, 23: 1, 24: 0})
+    unclaimed = runner.invoke(app, ["verify", str(path)])
+    assert unclaimed.exit_code == 0
+    assert "verse fits (8 relations hold, confidence 0.89)" in unclaimed.stdout
+    (tmp_path / "spine.json").write_text('{"scheme": "mrspineseg", "structures": []}')
+    claimed = runner.invoke(app, ["verify", str(path)])
+    assert claimed.exit_code == 1
+    assert "does not follow the scheme mrspineseg" in claimed.stdout
+    assert "values 20, 21, 22, 23, 24 have no meaning in mrspineseg" in claimed.stdout

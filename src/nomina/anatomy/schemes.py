@@ -164,7 +164,7 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
 
 
 def claimed_scheme(path: Path | str) -> str | None:
-    """Name of the scheme that the JSON file beside a label map gives; None where it says none that is known."""
+    """Name of the scheme that the JSON file beside a label map gives; None where it gives none we know."""
     try:
         data = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

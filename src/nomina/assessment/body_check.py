@@ -1,7 +1,7 @@
-"""Order of structures in the body: left of right, above, in front, and what is too large to be what it claims.
+"""Order of structures in the body: left of right, above, in front; and what is too large for its name.
 
-Every relation holds in an upright body of ordinary anatomy, whatever part of it the scan shows. Names are nomina's
-and those that TotalSegmentator and the Chest Imaging Platform use for what nomina has no name for.
+Every relation holds in an upright body of ordinary anatomy, whatever part of it the scan shows. Names are
+nomina's, and those of TotalSegmentator and the Chest Imaging Platform for what nomina has no name for.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,9 @@ from nomina.assessment.places import Place
 
 MIN_VOLUME_ML = 0.1
 """Smaller pieces are cut by the border or specks, and their place says nothing [choice]."""
+
+MIN_APART_MM = 2.0
+"""Centres nearer than this along an axis are beside each other [choice: a voxel of coarse label maps]."""
 
 RIGHT_OF = (
     ("liver", "spleen"),
@@ -43,6 +46,10 @@ ABOVE = (
     ("heart", "kidney_right"),
     ("liver", "urinary_bladder"),
     ("spleen", "urinary_bladder"),
+    ("duodenum", "urinary_bladder"),
+    ("pancreas", "urinary_bladder"),
+    ("colon", "prostate"),
+    ("urinary_bladder", "prostate"),
     ("kidney_left", "urinary_bladder"),
     ("kidney_right", "urinary_bladder"),
     ("scapula_left", "hip_left"),
@@ -82,10 +89,10 @@ LARGEST_ML = {
     "lobe": 3000.0,
     "lung": 5000.0,
 }
-"""Volume that no structure of a kind exceeds [choice: about three times the largest seen in real label maps]."""
+"""Volume that no structure of a kind exceeds [choice: about three times the largest in real label maps]."""
 
 TALLEST_MM = {"vertebra": 90.0, "disc": 50.0}
-"""Height that no structure of a kind exceeds [choice: 68 and 33 mm are the largest in 25 SPIDER label maps]."""
+"""Height that no structure of a kind exceeds [choice: 68 and 33 mm are the largest in SPIDER]."""
 
 
 def body_checks(names: Mapping[int, str], where: Mapping[int, Place]) -> tuple[Check, ...]:
@@ -98,17 +105,13 @@ def body_checks(names: Mapping[int, str], where: Mapping[int, Place]) -> tuple[C
     known = {names[value]: place for value, place in where.items() if value in names}
     large = {name: place for name, place in known.items() if place.volume_ml >= MIN_VOLUME_ML}
     whole = {name: place for name, place in large.items() if not place.is_cut}
-    ribs = [
-        pair
-        for side in ("left", "right")
-        for pair in pairwise(f"rib_{side}_{k}" for k in range(1, 13))
-    ]
+    ribs = [pair for side in ("left", "right") for pair in pairwise(f"rib_{side}_{k}" for k in range(1, 13))]
     return (
         _sides(large),
-        _relation(large, RIGHT_OF, 0, "right of", "left of it; the header mirrors the patient, or situs inversus"),
+        _relation(large, RIGHT_OF, 0, "right of", "left of it; a mirrored header, or situs inversus"),
         _relation(whole, (*NEXT_ABOVE, *ribs), 2, "above", "below it"),
         _relation(large, ABOVE, 2, "above", "below it"),
-        _relation(large, IN_FRONT_OF, 1, "in front of", "behind it; does the header turn the patient round?"),
+        _relation(large, IN_FRONT_OF, 1, "in front of", "behind it; does the header turn the patient?"),
         _cord(large),
         *_sizes(known),
     )
@@ -124,14 +127,21 @@ def other_side(name: str) -> str | None:
 
 def _sides(known: Mapping[str, Place]) -> Check:
     """Left structures lie left of their right counterparts."""
-    pairs = [(name, other_side(name)) for name in known if "left" in name.casefold()]
-    both = [(left, right) for left, right in pairs if right in known]
-    swapped = [pair for pair in both if known[pair[0]].centre_mm[0] >= known[pair[1] or ""].centre_mm[0]]
+    pairs = [(name, other_side(name) or "") for name in known if "left" in name.casefold()]
+    apart_mm = {
+        (left, right): known[right].centre_mm[0] - known[left].centre_mm[0]
+        for left, right in pairs
+        if right in known
+    }
+    both = [pair for pair, distance in apart_mm.items() if abs(distance) >= MIN_APART_MM]
+    swapped = [pair for pair in both if apart_mm[pair] < 0]
     if not swapped:
         return Check(len(both), len(both))
     shown = ", ".join(left for left, _ in swapped[:3]) + (", …" if len(swapped) > 3 else "")
     if len(swapped) == len(both):
-        cause = "left and right are exchanged: either the labels are swapped or the header mirrors the patient"
+        cause = (
+            "left and right are exchanged: either the labels are swapped or the header mirrors the patient"
+        )
     else:
         cause = f"{len(swapped)} of {len(both)} pairs are exchanged"
     return Check(len(both), len(both) - len(swapped), f"on the right of its counterpart: {shown}; {cause}")
@@ -140,8 +150,13 @@ def _sides(known: Mapping[str, Place]) -> Check:
 def _relation(
     known: Mapping[str, Place], pairs: tuple[tuple[str, str], ...], axis: int, should: str, instead: str
 ) -> Check:
-    there = [pair for pair in pairs if pair[0] in known and pair[1] in known]
-    wrong = [(a, b) for a, b in there if known[a].centre_mm[axis] <= known[b].centre_mm[axis]]
+    apart_mm = {
+        (a, b): known[a].centre_mm[axis] - known[b].centre_mm[axis]
+        for a, b in pairs
+        if a in known and b in known
+    }
+    there = [pair for pair, distance in apart_mm.items() if abs(distance) >= MIN_APART_MM]
+    wrong = [pair for pair in there if apart_mm[pair] < 0]
     shown = ", ".join(f"{a} / {b}" for a, b in wrong[:3]) + (", …" if len(wrong) > 3 else "")
     fault = f"should lie {should} the other and lies {instead}: {shown}" if wrong else None
     return Check(len(there), len(there) - len(wrong), fault)
@@ -160,7 +175,9 @@ def _cord(known: Mapping[str, Place]) -> Check:
     if not gaps or sum(gaps) > 0:
         return Check(len(gaps[:1]), len(gaps[:1]))
     return Check(
-        1, 0, "the spinal cord lies in front of the vertebrae; does the header turn the patient back to front?"
+        1,
+        0,
+        "the spinal cord lies in front of the vertebrae; does the header turn the patient back to front?",
     )
 
 

@@ -1,4 +1,4 @@
-"""Faults of numbering along the spine that order alone does not show: levels skipped, left out or used twice."""
+"""Faults of numbering that order alone does not show: levels skipped, left out or used twice."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -13,14 +13,14 @@ WIDE_STEP = 1.7
 """A step between neighbouring levels this many times the steps beside it has room for one more [choice]."""
 
 TWICE_AS_HIGH = 1.7
-"""A vertebra this many times as high as those beside it is two [choice: 1.3 is the most in real label maps]."""
+"""A vertebra this many times as high as those beside it is two [choice: 1.3 in real label maps]."""
 
 LONGEST_STEP_MM = (
     ("cervical", tuple(f"C{n}" for n in range(1, 8)), 26.0),
     ("upper thoracic", tuple(f"T{n}" for n in range(1, 10)), 34.0),
     ("lumbar", tuple(f"L{n}" for n in range(1, 7)), 55.0),
 )
-"""Median distance between vertebrae that no adult exceeds [choice: tall adults have about 20, 28 and 42 mm]."""
+"""Median distance between vertebrae that no adult exceeds [choice: tall adults have 20, 28, 42 mm]."""
 
 
 def level_checks(names: Mapping[int, str], where: Mapping[int, Place]) -> list[Check]:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from nomina.imaging.grid import Grid
 
 MAX_POINTS = 20_000
-"""Most voxels that are kept of one value [choice: their mean is then known to a fraction of a voxel]."""
+"""Most voxels that are kept of one value [choice: 1000 in each slab of 5 mm]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +18,11 @@ class Place:
     points_mm: Float[np.ndarray, "n 3"]
     """World coordinates (RAS) of its voxels, evenly thinned to at most `MAX_POINTS`."""
     centre_mm: Float[np.ndarray, "3"]
-    """Mean of `points_mm`."""
+    """Mean of its voxels."""
     lowest_mm: Float[np.ndarray, "3"]
-    """Smallest R, A and S of `points_mm`."""
+    """Smallest R, A and S of its voxels."""
     highest_mm: Float[np.ndarray, "3"]
-    """Largest R, A and S of `points_mm`."""
+    """Largest R, A and S of its voxels."""
     volume_ml: float
     """Volume of all its voxels."""
     is_cut: bool = False
@@ -61,9 +61,10 @@ def places(array: Integer[np.ndarray, "i j k"], grid: Grid) -> dict[int, Place]:
 def _place(flat: Integer[np.ndarray, " n"], grid: Grid) -> Place:
     voxels = np.stack(np.unravel_index(flat, grid.shape), axis=1)
     last = np.array(grid.shape) - 1
-    points = grid.to_world(voxels[:: -(-len(flat) // MAX_POINTS)])
+    points = grid.to_world(voxels)
+    # An odd step does not fall on the same column of every row, as even sizes of masks make even steps do.
     return Place(
-        points_mm=points,
+        points_mm=points[:: -(-len(flat) // MAX_POINTS) | 1],
         centre_mm=points.mean(axis=0),
         lowest_mm=points.min(axis=0),
         highest_mm=points.max(axis=0),

@@ -1,12 +1,12 @@
 """`verify`: does a label map follow the scheme it claims, and which scheme fits if it does not?
 
-A scheme fits when it knows every value, and the structures that the values then mean lie where they lie in a body.
-Confidence is `met / (asked + 1)`: the share of the relations that hold, where one more is counted as not held, so that
-three relations can say 0.75 at most and thirty 0.97 [choice].
+A scheme fits when it knows every value, and the structures that the values then mean lie where they lie in a
+body. Confidence is `met / (asked + 1)`: the share of the relations that hold, where one more is counted as
+not held, so that three relations can say 0.75 at most and thirty 0.97 [choice].
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -23,6 +23,12 @@ from nomina.imaging.grid import Grid
 
 MIN_ASKED = 3
 """A scheme or a turn is proposed only when this many relations speak for it [choice]."""
+
+ENOUGH = 8
+"""With this many relations for it and none against it a claim is believed without further search [choice]."""
+
+STRONG = 2.5
+"""A scheme outweighs one that little speaks for when this many times the relations speak for it [choice]."""
 
 _TURNS = {0: "left to right", 1: "front to back", 2: "upside down"}
 _SIGNS: tuple[tuple[int, int, int], ...] = tuple(product((1, -1), repeat=3))  # type: ignore[arg-type]
@@ -43,7 +49,7 @@ class Fit:
     doubts: tuple[str, ...] = ()
     """What may be right and is rare, one sentence each."""
     change: str = ""
-    """What must be changed first: "turned upside down", "with 1 taken from every value"; empty as the file is."""
+    """What must be changed first, "turned upside down" or "with 1 taken from every value"; else empty."""
 
     @property
     def is_fit(self) -> bool:
@@ -67,7 +73,8 @@ class Verification:
     claimed: Fit | None
     """How the scheme that the label map claims fits; None where it claims none."""
     proposals: tuple[Fit, ...]
-    """Schemes that fit, best first; where none does as the file is, changes after which one does."""
+    """Schemes that fit, best first, and changes of the file after which one does; empty where nothing is
+    to be said against the claimed one."""
 
     @property
     def is_fit(self) -> bool:
@@ -100,14 +107,16 @@ def verify(
     where = places(array, grid)
     known = [load_scheme(name) for name in scheme_names()]
     fit = _fit(claimed, where) if claimed else None
-    if fit is not None and fit.is_fit:
+    if fit is not None and fit.is_fit and fit.asked >= ENOUGH:
         return Verification(fit, ())
     candidates = [scheme for scheme in known if claimed is None or scheme.name != claimed.name]
     proposals = _ranked(candidates, where, 0 if claimed is None else MIN_ASKED)
-    changed = _after_a_change([claimed] if claimed else known, where)
-    if not proposals or (claimed and changed and changed[0].asked > proposals[0].asked):
-        proposals = [*changed, *proposals] or _after_a_change(candidates, where)
-    return Verification(fit, tuple(proposals))
+    if fit is not None and fit.is_fit:
+        return Verification(_outweighed(fit, proposals), tuple(proposals))
+    if claimed is not None:
+        changed = _after_a_change([claimed], where)
+        proposals = sorted([*proposals, *changed], key=lambda fit: (bool(fit.doubts), -fit.asked))
+    return Verification(fit, tuple(proposals or _after_a_change(known, where)))
 
 
 def sentences(found: Verification) -> list[str]:
@@ -116,7 +125,7 @@ def sentences(found: Verification) -> list[str]:
     claimed = found.claimed
     if claimed is not None:
         evidence = f"{claimed.met} of {claimed.asked} relations hold, confidence {claimed.confidence:.2f}"
-        if not claimed.asked:
+        if not claimed.asked and claimed.is_fit:
             evidence = "its values do, and there was nothing that could be looked at"
         verb = "follows" if claimed.is_fit else "does not follow"
         said.append(f"{verb} the scheme {claimed.scheme} ({evidence})")
@@ -132,9 +141,20 @@ def sentences(found: Verification) -> list[str]:
     return said
 
 
+def _outweighed(fit: Fit, others: Sequence[Fit]) -> Fit:
+    """A fit that little speaks for does not stand against one that much speaks for."""
+    best = others[0] if others else fit
+    if best.met < max(STRONG * fit.met, STRONG * MIN_ASKED) or best.doubts:
+        return fit
+    fault = f"{fit.met} relations between structures speak for it and {best.met} for {best.scheme}"
+    return replace(fit, faults=(fault,))
+
+
 def _proposal(fit: Fit, *, is_equal: bool) -> str:
     also = "fits equally well" if is_equal else "fits"
-    change = f" when {fit.change}" if fit.change.startswith("turned") else f" {fit.change}" if fit.change else ""
+    change = (
+        f" when {fit.change}" if fit.change.startswith("turned") else f" {fit.change}" if fit.change else ""
+    )
     if not fit.asked:
         return f"the values are all in {fit.scheme}{change}; nothing could be looked at"
     return f"{fit.scheme} {also}{change} ({fit.met} relations hold, confidence {fit.confidence:.2f})"
@@ -177,8 +197,6 @@ def _fit(scheme: LabelScheme, where: Mapping[int, Place], change: str = "") -> F
     if outside:
         shown = ", ".join(map(str, outside[:8])) + (", …" if len(outside) > 8 else "")
         checks.append(Check(len(outside), 0, f"values {shown} have no meaning in {scheme.name}"))
-    elif not where:
-        checks.append(Check(0, 0, "the label map is empty"))
     if scheme.name == "spider":
         checks += spider_checks(where) if not outside else ()
     else:
@@ -195,8 +213,10 @@ def _fit(scheme: LabelScheme, where: Mapping[int, Place], change: str = "") -> F
 
 
 def _doubts(names: Mapping[int, str], where: Mapping[int, Place]) -> tuple[str, ...]:
-    """Levels that few people have: a numbering that is one off looks like this."""
+    """Nothing at all, or levels that few people have: a numbering that is one off looks like this."""
     rare = [names[value] for value in where if names.get(value) in ("L6 vertebra", "T13 vertebra")]
+    if not where:
+        return ("the label map is empty",)
     return tuple(
         f"{name} is there, which few people have; if this patient has none, every level is off by one"
         for name in rare

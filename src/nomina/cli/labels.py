@@ -1,4 +1,4 @@
-"""`nomina labels`: label schemes, label maps from one to another, and whether a label map follows its scheme."""
+"""`nomina labels`: label schemes, conversion between them, and whether a label map follows one."""
 
 import json
 from pathlib import Path
@@ -84,7 +84,9 @@ def verify_file(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="Label map to check.")],
     scheme: Annotated[
         str | None,
-        typer.Option("--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."),
+        typer.Option(
+            "--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
