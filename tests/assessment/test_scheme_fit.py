@@ -294,3 +294,37 @@ def test_exchanged_lobes_of_a_real_label_map_are_told(shared_data: Path) -> None
     swapped = np.where(array == 4, 7, np.where(array == 7, 4, array))
     found = verify(swapped, grid, load_scheme("cip"))
     assert "on the right of its counterpart: left upper lobe" in " ".join(sentences(found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["s0011", "sXXXX"])
+def test_a_whole_body_follows_totalsegmentator_and_its_first_version_does_not_fit(
+    shared_data: Path, name: str
+) -> None:
+    folder = shared_data / "priors" / "totalseg_dataset_masks"
+    array, grid = read_label_array(folder / f"{name}_117labels.nii.gz")
+    array, grid = (
+        array[::3, ::3, ::3],
+        Grid(
+            tuple(-(-size // 3) for size in grid.shape),  # type: ignore[arg-type]
+            grid.affine @ np.diag([3.0, 3, 3, 1]),
+        ),
+    )
+    total = load_scheme("totalsegmentator")
+    own = {"spinal_cord": "spinal cord", "pulmonary_vein": "pulmonary vein"}
+    value_of = {found: value for value, found in total.names_in([]).items()}
+    look_up = np.zeros(118, dtype=np.uint8)
+    for line in (folder / "labels.txt").read_text().splitlines():
+        listed, label = int(line.split()[0]), line.split()[1]
+        if label.startswith("vertebrae_"):
+            label = f"{label.removeprefix('vertebrae_')} vertebra"
+        elif label.startswith("lung_"):
+            _, lobe, _, side = label.split("_")
+            label = f"{side} {lobe} lobe"
+        look_up[listed] = value_of[own.get(label, label)]
+    found = verify(look_up[array], grid, total)
+    assert found.is_fit, sentences(found)
+    assert found.claimed is not None
+    assert found.claimed.asked > 50
+    wrong = verify(array, grid, total)  # the alphabetical numbers of the file as it lies there
+    assert not wrong.is_fit
