@@ -168,7 +168,7 @@ def test_small_misspellings_are_read_and_reported(text: str, expected: str | Non
             "L",
             "-",
             "banana",
-            "left lung",
+            "left kidney",
             "card",
             "cold",
             "SC",

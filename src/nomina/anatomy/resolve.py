@@ -245,7 +245,7 @@ def _group(phrase: _Phrase) -> list[Structure]:
         raise PromptError(f"{phrase.text!r} joins no levels")
     found = [found for found in vocabulary().values() if not regions or found.region in regions]
     if noun and noun.text == "spine":
-        found = [item for item in found if item.region != "spine"]  # without the canal and the cord
+        found = [item for item in found if item.region.endswith(" spine")]  # without the canal and the cord
     elif noun and noun.text != "everything":
         found = [item for item in found if item.kind == noun.text]
     if not found:

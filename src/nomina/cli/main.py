@@ -17,7 +17,7 @@ COMMANDS = {
     "labels": "Label schemes, and label maps from one scheme to another.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",
-    "phantom": "Write spine phantoms with known truth.",
+    "phantom": "Write spine or chest phantoms with known truth.",
     "train": "Train a network as a recipe says.",
 }
 """Commands and what they do, in the order of `nomina --help`; a test compares with the commands' words."""
