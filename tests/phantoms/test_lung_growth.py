@@ -22,7 +22,7 @@ def rod(start: tuple[float, ...], end: tuple[float, ...], count: int, radius_mm:
 
 def test_every_attractor_is_reached() -> None:
     rng = np.random.default_rng(0)
-    attractors = rng.uniform(-30, 30, (60, 3)) + (0, 0, 50)
+    attractors = rng.uniform((-30, -30, 20), (30, 30, 80), (60, 3))
     tree = grow(root_at(0, 0, 0), attractors, rng)
     gap = np.linalg.norm(attractors[:, None] - tree.points_mm[None], axis=2).min(1)
     assert np.mean(gap < GrowthRule().reach_mm) > 0.95

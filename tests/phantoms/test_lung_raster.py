@@ -1,5 +1,7 @@
 """Tubes on a grid: exact distances, known volumes, no gaps."""
 
+from itertools import pairwise
+
 import cc3d
 import numpy as np
 import pytest
@@ -39,9 +41,7 @@ def test_a_voxel_is_vessel_exactly_when_its_centre_lies_inside() -> None:
     points = rng.uniform(low, high, (7, 3))
     tree = make_tree(points, 2.1)
     centres = all_points(grid)
-    distance = np.min(
-        [rod_distance(centres, a, b) for a, b in zip(points[:-1], points[1:], strict=True)], axis=0
-    )
+    distance = np.min([rod_distance(centres, a, b) for a, b in pairwise(points)], axis=0)
     mask = tree_mask(tree, tree.edges, grid)
     np.testing.assert_array_equal(mask.ravel(), distance <= 2.1)
 

@@ -1,4 +1,4 @@
-"""Bronchovascular bundles: one skeleton per lung segment, beside whose branches airway and artery run together."""
+"""Bronchovascular bundles: skeletons of the segments, beside which airway and artery run."""
 
 from dataclasses import dataclass
 
@@ -28,13 +28,13 @@ SEGMENTS_OF_LOBE: dict[str, tuple[tuple[str, tuple[float, float, float]], ...]] 
         *(("S9", (-0.9, -0.1, -0.6)), ("S10", (0.1, -0.9, -0.7))),
     ),
 }
-"""Segments of each lobe (Jackson & Huber 1943) and the direction in which each lies from the lobe's centre."""
+"""Segments of each lobe (Jackson & Huber 1943) and the direction of each from the lobe's centre."""
 
 SEGMENTS = tuple(f"{lobe} {name}" for lobe in LOBES for name, _ in SEGMENTS_OF_LOBE[lobe])
 """Names of the segments; the position is the value in `VesselTree.segments`."""
 
 SEGMENT_SHARE = 0.42
-"""Segmental bronchi branch off up to this share of the way from the hilum to the segment's centre [choice]."""
+"""Segmental bronchi branch off up to this share of the way to the segment's centre [choice]."""
 
 
 def airway_wall_mm(lumen_radius_mm: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def grow_bundles(
 
 
 def _segment_centres(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Centres that split the points of a lobe into parts of similar size, each in its anatomical direction."""
+    """Centres that split the points of a lobe into similar parts, each in its direction."""
     centres = points.mean(0) + 0.9 * directions * points.std(0)
     for _ in range(4):
         owner = np.linalg.norm(points[:, None] - centres[None], axis=2).argmin(1)

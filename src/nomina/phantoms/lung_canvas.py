@@ -1,4 +1,4 @@
-"""`ChestCanvas`: every voxel is a mixture of two tissues, so that borders are smooth without supersampling."""
+"""`ChestCanvas`: each voxel is a mixture of two tissues, so that borders are smooth."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,6 @@
-"""What surrounds the lungs: skin, fat, muscles, ribs, column, sternum, shoulder girdle, diaphragm and abdomen."""
+"""What surrounds the lungs: skin, fat, muscles, bones, diaphragm and abdomen."""
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -179,18 +181,18 @@ def paint_ribs(canvas: ChestCanvas, shape: ThoraxShape) -> None:
     bone: list[tuple[np.ndarray, np.ndarray]] = []
     cartilage: list[tuple[np.ndarray, np.ndarray]] = []
     for line, bony in rib_lines_mm(shape):
-        bone += list(zip(line[: bony - 1], line[1:bony], strict=True))
-        cartilage += list(zip(line[bony - 1 : -1], line[bony:], strict=True))
+        bone += list(pairwise(line[:bony]))
+        cartilage += list(pairwise(line[bony - 1 :]))
     sternum = shape.to_body(
         np.array([(0, 62, 56), (0, 84, 20), (0, 100, -20), (0, 108, -60), (0, 108, -82)], float)
     )
     for offset in (-9.0, 0.0, 9.0):
-        bone += list(zip(sternum[:-1] + (offset, 0, 0), sternum[1:] + (offset, 0, 0), strict=True))
+        bone += list(pairwise(sternum + np.array([offset, 0, 0])))
     for side in (1, -1):
         clavicle = shape.to_body(
             np.array([(20, 60, 60), (50, 58, 72), (90, 30, 92), (128, 0, 104)], float) * (side, 1, 1)
         )
-        bone += list(zip(clavicle[:-1], clavicle[1:], strict=True))
+        bone += list(pairwise(clavicle))
     _paint_rods(canvas, cartilage, RIB_RADIUS_MM, ("cartilage", "cartilage"))
     _paint_rods(canvas, bone, RIB_RADIUS_MM, ("cortical bone", "trabecular bone"))
 

@@ -1,9 +1,9 @@
 """Space colonisation: branches grow towards the points of a volume until each has been reached.
 
 After Runions et al., "Modeling trees with a space colonization algorithm", Eurographics Workshop on Natural
-Phenomena 2007. Departures [choice]: an attractor pulls the node of least distance + `balance` × way from the root
-instead of the nearest one (as in Cuntz et al., PLoS Comput Biol 6:e1000877, 2010), which makes side branches leave
-at acute angles; every attractor pulls from any distance; obstacles push growing tips aside.
+Phenomena 2007. Departures [choice]: an attractor pulls the node of least distance + `balance` × way from
+the root instead of the nearest one (as in Cuntz et al., PLoS Comput Biol 6:e1000877, 2010), which makes side
+branches leave at acute angles; attractors pull from any distance; obstacles push growing tips aside.
 """
 
 from collections.abc import Callable

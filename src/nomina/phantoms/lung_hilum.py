@@ -1,8 +1,8 @@
 """The central anatomy: bronchi, pulmonary arteries and veins up to the lobes, heart and great vessels.
 
-Points are RAS+ mm of the standard thorax (see `lung_thorax`), placed by the relations that textbooks give: the
-right artery crosses in front of the right main bronchus and then lies beside it, the left one arches over the left
-main bronchus, upper veins lie in front, lower veins enter the atrium below and behind. Coordinates are choices.
+Points are RAS+ mm of the standard thorax (see `lung_thorax`), placed as textbooks describe: the right artery
+crosses in front of the right main bronchus and then lies beside it, the left one arches over the left main
+bronchus, upper veins lie in front, lower veins enter the atrium below and behind. Coordinates are choices.
 """
 
 from collections.abc import Callable

@@ -23,8 +23,8 @@ THIN = 200
 def resolved_radius_mm(grid: Grid) -> float:
     """Least radius at which a tube's voxels surely hang together (26 neighbours).
 
-    Half of a voxel's diagonal: then the voxel nearest to each point of the axis has its centre in the tube, and
-    the nearest voxels of neighbouring points are the same or touch.
+    Half of a voxel's diagonal: then the voxel nearest to each point of the axis has its centre in the tube,
+    and the nearest voxels of neighbouring points are the same or touch.
     """
     return 0.5 * float(np.linalg.norm(grid.spacing_mm))
 

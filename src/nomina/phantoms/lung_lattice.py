@@ -1,4 +1,4 @@
-"""`Lattice`: smooth shapes are computed on a coarse grid and read off at points or on the voxels of a finer one."""
+"""`Lattice`: smooth shapes, computed on a coarse grid and read off at points or on a finer grid."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What varies from one chest to the next: `LungConfig` (ranges and their basis) and `ThoraxShape` (one draw)."""
+"""What varies from one chest to the next: `LungConfig` (ranges, basis), `ThoraxShape` (one draw)."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ Range = tuple[float, float]
 
 BASIS = {
     "Murray 1926": "Murray, Proc Natl Acad Sci USA 12:207: least work gives the exponent 3",
-    "Nakamura 2014": "Nakamura & Awa, Physiol Rep 2:e00236: 2.33 in elastic arteries, whole pulmonary tree included",
-    "Dong 2020": "Dong et al., Am J Physiol Heart Circ Physiol 319:H432: 2.92 (SD 1.07) in pulmonary CT and MR",
+    "Nakamura 2014": "Nakamura & Awa, Physiol Rep 2:e00236: 2.33 in elastic arteries, pulmonary ones too",
+    "Dong 2020": "Dong et al., Am J Physiol Heart Circ Physiol 319:H432: 2.92 (SD 1.07) in CT and MR",
     "Truong 2012": "Truong et al., Circ Cardiovasc Imaging 5:147: pulmonary trunk 25.1 (SD 2.8) mm",
-    "Weibel 1963": "Weibel, Morphometry of the Human Lung: trachea 18 mm, generations 1-4: 12.2, 8.3, 5.6, 4.5 mm",
+    "Weibel 1963": "Weibel, Morphometry of the Human Lung: trachea 18 mm, then 12.2, 8.3, 5.6, 4.5 mm",
 }
 """Publications that a default rests on; everything else is a choice made by looking at chest CT."""
 
@@ -43,7 +43,7 @@ class LungConfig:
     trachea_diameter_mm: Range = (15.5, 19.5)
     """Trachea [Weibel 1963: 18 mm, widened]."""
     artery_exponent: float = 2.33
-    """Exponent of Murray's law in arteries and veins [Nakamura 2014; between area-preserving 2 and Murray's 3]."""
+    """Exponent of Murray's law in arteries and veins [Nakamura 2014; 2 keeps the area, Murray has 3]."""
     airway_exponent: float = 2.7
     """The same in airways [choice: gives Weibel's main and lobar bronchi from his trachea]."""
     smallest_diameter_mm: Range = (1.0, 1.15)

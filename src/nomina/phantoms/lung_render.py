@@ -1,7 +1,7 @@
 """`render_lung`: a chest phantom as a CT scan, plain or with contrast medium.
 
-Order of the physics: tissue means → texture and gravity in the lung → point spread of the kernel → slice profile →
-noise with the kernel's spectrum → 12 bits of HU.
+Order of the physics: tissue means → texture and gravity in the lung → point spread of the kernel → slice
+profile → noise with the kernel's spectrum → 12 bits of HU.
 """
 
 from dataclasses import dataclass

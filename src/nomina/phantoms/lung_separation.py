@@ -1,7 +1,7 @@
-"""Airways, arteries and veins pushed apart until none runs through another; what cannot be parted is cut off."""
+"""Airways, arteries and veins pushed apart until none touches another; what cannot be parted is cut off."""
 
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,7 +21,7 @@ ACTIVE_MM = 0.7
 """What is farther from all other trees waits for the next look."""
 SAMPLE_MM = 0.9
 RADIUS_CLASSES_MM = (0.0, 1.0, 1.8, 3.0, 5.0, 8.0, 12.0, 100.0)
-"""Radii: tubes are compared class by class, so that a thick tube is seen from far and a thin one from near."""
+"""Radii: tubes are compared class by class, so that thick ones are seen from farther away."""
 
 THICK_MM = 3.0
 """Radius from which a tube looks for others farther away."""
@@ -46,7 +46,7 @@ def separate(
 
     Args:
         trees: Trees by name.
-        paddings_mm: What is added to each node's radius (an airway's wall); negative infinity leaves an edge out.
+        paddings_mm: Added to each node's radius (an airway's wall); negative infinity leaves an edge out.
         fixed: Nodes that must not move.
     """
     everything = {name: np.isfinite(padding) for name, padding in paddings_mm.items()}
@@ -92,7 +92,7 @@ def _push(here: _Samples, there: _Samples) -> tuple[np.ndarray, np.ndarray]:
     """Displacement that each sample wants, and its gap to the other set (infinite where far)."""
     push = np.zeros_like(here.points)
     gaps = np.full(len(here.points), np.inf)
-    for low, high in zip(RADIUS_CLASSES_MM[:-1], RADIUS_CLASSES_MM[1:], strict=True):
+    for low, high in pairwise(RADIUS_CLASSES_MM):
         mine = np.flatnonzero((there.radii >= low) & (there.radii < high))
         if not len(mine):
             continue

@@ -38,19 +38,19 @@ SINGHAL_1973 = (
     OrderRow(16, 3, 14.80, 32.0),
     OrderRow(17, 1, 30.0, 90.5),
 )
-"""Pulmonary arteries of one cast of both lungs, orders 10 to 17: Singhal, Henderson, Horsfield, Harding & Cumming,
-Circ Res 33:190 (1973). Given as the table is commonly reprinted; the paper itself was not at hand [unsure]."""
+"""Pulmonary arteries of one cast of both lungs, orders 10 to 17: Singhal, Henderson, Horsfield, Harding &
+Cumming, Circ Res 33:190 (1973). Given as the table is often reprinted; the paper was not at hand [unsure]."""
 
 HUANG_1996 = {"arteries": Ratios(3.36, 1.56, 1.49), "veins": Ratios(3.33, 1.58, 1.50)}
-"""Mean ratios over 15 diameter-defined orders: Huang, Yen, McLaurine & Bledsoe, J Appl Physiol 81:2123 (1996).
-That there are 15 orders is in the abstract; the ratios are as commonly quoted [unsure]."""
+"""Mean ratios over 15 diameter-defined orders: Huang, Yen, McLaurine & Bledsoe, J Appl Physiol 81:2123
+(1996). That there are 15 orders is in the abstract; the ratios are as commonly quoted [unsure]."""
 
 
 def order_rows(tree: VesselTree) -> tuple[OrderRow, ...]:
     """Number, mean diameter and mean length of the branches of each Strahler order, order 1 first.
 
-    A branch is a run of edges of one order, whatever smaller branches leave it (as in Strahler's and Horsfield's
-    counting; Huang's "element").
+    A branch is a run of edges of one order, whatever smaller branches leave it (as Strahler and Horsfield
+    count; Huang's "element").
     """
     orders, lengths = tree.strahler_orders, tree.lengths_mm
     branch = np.full(len(orders), -1)
@@ -98,7 +98,7 @@ def ratios(rows: tuple[OrderRow, ...]) -> Ratios:
 def morphometry_table(arteries: VesselTree, veins: VesselTree) -> str:
     """A Markdown table of both trees beside the published orders of the nearest diameter."""
     lines = [
-        "| order | arteries: n, mm ∅, mm long | veins: n, mm ∅, mm long | Singhal 1973, arteries of like diameter |",
+        "| order | arteries: n, mm ∅, mm long | veins: n, mm ∅, mm long | Singhal 1973, like diameter |",
         "|---|---|---|---|",
     ]
     both = (order_rows(arteries), order_rows(veins))

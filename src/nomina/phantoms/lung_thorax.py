@@ -1,7 +1,7 @@
 """The thorax as signed distances: rib cage, diaphragm, mediastinum, lungs and fissures.
 
 The profile along the body axis was measured on one CT of an adult in inspiration and rounded; depths of the
-fissures and the shape of the diaphragm follow what its lobe masks show. Everything scales with the drawn size.
+fissures and the shape of the diaphragm follow what its lobe masks show. All of it scales.
 Coordinates: RAS+ mm, zero in front of the fourth thoracic vertebra, 7 mm above the carina.
 """
 
@@ -139,7 +139,7 @@ def build_thorax(shape: ThoraxShape, heart: tuple[Solid, ...], hilum: tuple[Soli
 
 
 def diaphragm_mm(x: Field, y: Field, shape: ThoraxShape) -> Field:
-    """Height of the diaphragm in the standard thorax: two domes that fall steeply to the back and the sides."""
+    """Height of the diaphragm in the standard thorax: two domes, steep at back and sides."""
     heights = []
     for side, top in ((1.0, shape.right_dome_mm), (-1.0, shape.left_dome_mm)):
         along = side * x - 62
@@ -177,7 +177,7 @@ def _mediastinum(
     front = spine_front_mm(z)
     behind = front - y
     column = np.abs(x) - (15 + 0.30 * np.clip(behind, 0, 60)) + np.maximum(6 - behind, 0) * 2.2
-    # Between the great vessels of the upper mediastinum; thin behind the sternum, where the lungs almost meet.
+    # Between the great vessels of the upper mediastinum; thin behind the sternum, where lungs almost meet.
     width = np.interp(z, (-120, -60, -20, 10, 40, 100), (6, 8, 13, 17, 20, 24)).astype(np.float32)
     forward = np.clip((y - 34) / 30, 0, 1)
     slab = np.abs(x + 2) - np.maximum(width * (1 - forward), 2.0)

@@ -7,8 +7,8 @@ import numpy as np
 from nomina.errors import ConfigError
 
 ChestContrast = Literal["plain", "arterial", "mixed", "venous", "random"]
-"""Plain: no contrast medium. Arterial: CT pulmonary angiogram, arteries brighter than veins. Mixed: both bright.
-Venous: a routine chest CT, everything a little bright."""
+"""Plain: no contrast medium. Arterial: CT pulmonary angiogram, arteries brighter than veins. Mixed: both
+bright. Venous: a routine chest CT, everything a little bright."""
 
 CHEST_TISSUES = (
     *("air", "lung", "fissure", "airway wall", "airway lumen", "artery", "vein"),
@@ -122,7 +122,7 @@ def hu_ranges(contrast: str) -> dict[str, tuple[float, float]]:
 
 
 def draw_hu(contrast: str, rng: np.random.Generator) -> np.ndarray:
-    """Mean attenuation of each tissue in HU, in the order of `CHEST_TISSUES`; blood of one pool varies together."""
+    """Mean attenuation of each tissue in HU, in the order of `CHEST_TISSUES`; blood varies together."""
     ranges = hu_ranges(contrast)
     share = {name: rng.random() for name in CHEST_TISSUES}
     for name, other in (("right heart", "artery"), ("left heart", "vein"), ("aorta", "vein")):

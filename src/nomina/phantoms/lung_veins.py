@@ -14,9 +14,9 @@ AVOID_MM = 8.0
 AVOID_WEIGHT = 0.9
 """Strength of that push, against the unit direction of growth [choice]."""
 BORDER_MM = 5.0
-"""A point belongs to the border of segments when its two nearest centres differ by less than this [choice]."""
+"""A point lies on a border of segments when its two nearest centres differ by less than this [choice]."""
 NUM_TRIES = 6
-"""Of so many random points in each cell of the lung, the one farthest from all bundles attracts veins [choice]."""
+"""Of so many random points in each cell of the lung, the one farthest from bundles is wanted [choice]."""
 
 
 def grow_veins(

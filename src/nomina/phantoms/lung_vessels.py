@@ -1,4 +1,4 @@
-"""`sample_lung`: a chest with known pulmonary arteries, veins, airways and lobes, drawn from documented ranges."""
+"""`sample_lung`: a chest with known pulmonary vessels, airways and lobes, drawn from documented ranges."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,8 @@ from nomina.phantoms.lung_canvas import ChestCanvas
 from nomina.phantoms.lung_labels import label_airways, label_lobes, label_vessels
 from nomina.phantoms.lung_paint import paint_chest
 from nomina.phantoms.lung_plan import DEFAULT_LUNG, LungConfig, lung_grid
-from nomina.phantoms.lung_trees import LungPlan, plan_lung
 from nomina.phantoms.lung_tree import VesselTree
+from nomina.phantoms.lung_trees import LungPlan, plan_lung
 
 LUNG_GEOMETRY_STREAM = 2
 """Second word of the seed of everything that shapes a chest; `render_lung` draws from stream 3."""
@@ -27,9 +27,9 @@ class LungPhantom:
     """A chest with known truth."""
 
     vessels: LabelMap
-    """Scheme `nomina`: pulmonary trunk, left and right pulmonary artery, left atrium, left and right pulmonary vein.
-    A voxel belongs to a vessel when its centre lies inside the tree. Branches too thin for the grid to hold them
-    together carry 200 + the label, and are ignored."""
+    """Scheme `nomina`: pulmonary trunk, left and right artery, left atrium, left and right pulmonary
+    vein. A voxel belongs to a vessel when its centre lies inside the tree. Branches too thin for the grid to
+    hold them together carry 200 + the label, and are ignored."""
     airways: LabelMap
     """Lumen of trachea and bronchi."""
     lobes: LabelMap
