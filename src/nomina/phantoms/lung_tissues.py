@@ -22,7 +22,7 @@ CHEST_TISSUES = (
         "cartilage",
     ),
     *("spinal canal", "oesophagus", "heart muscle", "right heart", "left heart", "aorta"),
-    *("superior vena cava", "inferior vena cava", "liver", "spleen", "stomach", "table"),
+    *("superior vena cava", "inferior vena cava", "liver", "spleen", "stomach"),
 )
 """Names; the position is the value in `LungPhantom.tissues`."""
 
@@ -45,7 +45,6 @@ _BASE: dict[str, tuple[float, float]] = {
     "spinal canal": (15, 35),
     "oesophagus": (30, 50),
     "stomach": (10, 40),
-    "table": (-180, -120),
 }
 """Lowest and highest mean in HU whatever the contrast [choice: textbook values]."""
 
