@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nomina.phantoms.lung_growth import Skeleton
+from nomina.phantoms.lung_growth import Skeleton, smoothed
 from nomina.phantoms.lung_plan import ThoraxShape
 from nomina.phantoms.lung_solids import Ellipsoid, Solid, Tube, axis_turn
 
@@ -84,7 +84,7 @@ class Stems:
 def place_stems(
     stems: tuple[Stem, ...], shape: ThoraxShape, rng: np.random.Generator, jitter_mm: float = 1.2
 ) -> Stems:
-    """The stems in the drawn body; every corner is moved a little, and edges are at most 3 mm long."""
+    """The stems in the drawn body; every corner is moved a little and rounded, edges are at most 3 mm long."""
     points: list[np.ndarray] = []
     parents: list[int] = []
     sides: list[int] = []
@@ -102,7 +102,9 @@ def place_stems(
                 sides.append(stem.side)
                 last = len(points) - 1
         hubs[stem.name] = last
-    return Stems(Skeleton(np.array(points), np.array(parents)), np.array(sides), hubs)
+    links = np.array(parents)
+    rounded = smoothed(np.array(points), links, np.zeros(len(links), dtype=bool))
+    return Stems(Skeleton(rounded, links), np.array(sides), hubs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,18 +45,15 @@ def label_vessels(plan: LungPlan, grid: Grid) -> LabelMap:
 
 
 def _put_atrium(array: np.ndarray, plan: LungPlan, grid: Grid) -> None:
-    """The left atrium ends the veins; it gives way to nothing but arteries, which it never meets."""
-    low, high = plan.heart.left_atrium.box_mm()
-    voxels = np.array([low, high])
-    start = np.clip(np.floor(grid.to_voxels(voxels)[0]).astype(int), 0, grid.shape)
-    stop = np.clip(np.ceil(grid.to_voxels(voxels)[1]).astype(int) + 1, 0, grid.shape)
-    window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    index = np.stack(np.meshgrid(*[np.arange(w.start, w.stop) for w in window], indexing="ij"), axis=-1)
+    """Paint the left atrium, in which the veins end; it gives way to arteries, which it may touch."""
+    corners = grid.to_voxels(np.array(plan.heart.left_atrium.box_mm()))
+    start = np.clip(np.floor(corners[0]).astype(int), 0, grid.shape)
+    stop = np.clip(np.ceil(corners[1]).astype(int) + 1, 0, grid.shape)
+    index = np.stack(np.meshgrid(*map(np.arange, start, stop), indexing="ij"), axis=-1)
     points = index * np.array(grid.spacing_mm) + grid.affine[:3, 3]
-    arteries = [structure(name).label + t for name in ARTERY_NAMES.values() for t in (0, THIN)]
-    part = array[window]
-    inside = (plan.heart.left_atrium.distance(points) < 0) & ~np.isin(part, arteries)
-    part[inside] = structure(ATRIUM).label
+    part = array[tuple(map(slice, start, stop))]
+    arteries = [structure(name).label + thin for name in ARTERY_NAMES.values() for thin in (0, THIN)]
+    part[(plan.heart.left_atrium.distance(points) < 0) & ~np.isin(part, arteries)] = structure(ATRIUM).label
 
 
 def label_airways(airways: VesselTree, grid: Grid) -> LabelMap:

@@ -133,13 +133,10 @@ def _mediastinal_solids(heart: Heart) -> tuple[Solid, ...]:
 
 
 def _hilar_solids(stems: list[Stems]) -> tuple[Solid, ...]:
-    """Tubes along the stems, every third edge joined into one."""
-    solids: list[Solid] = []
-    for stem, radius in zip(stems, HILUM_RADII_MM, strict=True):
-        points, parents = stem.skeleton.points_mm, stem.skeleton.parents
-        for node in range(0, len(parents), 2):
-            up = parents[node]
-            start = parents[up] if up >= 0 else -1
-            if up >= 0:
-                solids.append(Tube(points[[start if start >= 0 else up, node]], radius))
-    return tuple(solids)
+    """One tube per edge of the stems."""
+    return tuple(
+        Tube(stem.skeleton.points_mm[[parent, node]], radius)
+        for stem, radius in zip(stems, HILUM_RADII_MM, strict=True)
+        for node, parent in enumerate(stem.skeleton.parents)
+        if parent >= 0
+    )
