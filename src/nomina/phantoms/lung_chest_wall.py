@@ -8,7 +8,7 @@ from nomina.phantoms.lung_canvas import ChestCanvas, sub_grid
 from nomina.phantoms.lung_lattice import as_distance
 from nomina.phantoms.lung_plan import ThoraxShape
 from nomina.phantoms.lung_raster import tube_shares
-from nomina.phantoms.lung_solids import Ellipsoid
+from nomina.phantoms.lung_solids import Ellipsoid, Solid, Tube, union_distance
 from nomina.phantoms.lung_thorax import Thorax, cage_section, spine_front_mm
 from nomina.phantoms.noise import smooth_noise
 from nomina.phantoms.shapes import Field, blend_min, ellipse
@@ -152,7 +152,7 @@ def rib_lines_mm(shape: ThoraxShape) -> list[tuple[np.ndarray, int]]:
         angle = np.radians(np.linspace(-72, end_deg, 18))
         share = (np.degrees(angle) + 72) / 144
         z = head + 4 - drop * share**0.9
-        points = _on_cage(angle, z, outwards_mm=5.6)
+        points = _on_cage(angle, z, outwards_mm=6.0)
         start = np.array([[17.0, float(spine_front_mm(np.float32(head))) - 26, head + 4]])
         line, bony = np.concatenate([start, points]), 19
         if number <= 7:
@@ -165,9 +165,12 @@ def rib_lines_mm(shape: ThoraxShape) -> list[tuple[np.ndarray, int]]:
     return lines
 
 
-def _on_cage(angle: np.ndarray, z: np.ndarray, outwards_mm: float) -> np.ndarray:
+def _on_cage(angle: np.ndarray, z: np.ndarray, outwards_mm: float | np.ndarray) -> np.ndarray:
     """Points outside the rib cage's inner surface; the angle is 0 at the side and 90 degrees in front."""
     half_width, middle, half_depth = cage_section(z.astype(np.float32))
+    # Where the cage narrows towards the apex, the way out is longer in the axial plane.
+    slope = (cage_section((z + 4).astype(np.float32))[0] - cage_section((z - 4).astype(np.float32))[0]) / 8
+    outwards_mm = outwards_mm * np.sqrt(1 + slope**2)
     # Radius of the superellipse of power 2.3 along each direction.
     c, s = np.cos(angle), np.sin(angle)
     radius = (
@@ -186,7 +189,7 @@ def paint_ribs(canvas: ChestCanvas, shape: ThoraxShape) -> None:
     sternum = shape.to_body(
         np.array([(0, 62, 56), (0, 84, 20), (0, 100, -20), (0, 108, -60), (0, 108, -82)], float)
     )
-    for offset in (-9.0, 0.0, 9.0):
+    for offset in (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0):
         bone += list(pairwise(sternum + np.array([offset, 0, 0])))
     for side in (1, -1):
         clavicle = shape.to_body(
@@ -209,15 +212,15 @@ def _paint_rods(
 
 
 def paint_scapulae(canvas: ChestCanvas, thorax: Thorax, shape: ThoraxShape) -> None:
-    """Shoulder blades: plates outside the cage, turned outwards by raised arms."""
-    lattice = thorax.lattice
-    x, y, z = shape.standard(*lattice.coordinates())
-    side = np.abs(x)
-    edge = np.maximum(np.abs(z - 50 + 0.2 * (side - 90)) - 50, np.maximum(np.abs(side - 96) - 30, y + 8))
-    plate = np.abs(thorax.cage - 15.0) - 2.6
-    spine = np.maximum(
-        np.maximum(np.abs(z - 72 - 0.25 * (side - 90)) - 4, np.abs(thorax.cage - 23) - 8), edge
-    )
-    blade = np.minimum(np.maximum(plate, edge), spine).astype(np.float32)
-    canvas.paint_field(lattice, blade, "cortical bone")
-    canvas.paint_field(lattice, blade + np.float32(CORTEX_MM), "trabecular bone")
+    """Shoulder blades, turned outwards by raised arms: a plate along the cage and its spine."""
+    blades: list[Solid] = []
+    for side in (1.0, -1.0):
+        along, across = np.array([0.76 * side, 0.65, 0.0]), np.array([0.65 * side, -0.76, 0.0])
+        turn = np.stack([along, across, np.array([0.0, 0.0, 1.0])], axis=1)
+        centre = shape.to_body(np.array([101.0 * side, -66.0, 34.0]))
+        blades.append(Ellipsoid(centre, (40.0, 4.2, 56.0), turn))
+        ridge = centre + 9.0 * across
+        blades.append(Tube(np.array([ridge - 22 * along + (0, 0, 12), ridge + 44 * along + (0, 0, 34)]), 5.0))
+    blade = union_distance(thorax.lattice, blades, far_mm=12.0)
+    canvas.paint_field(thorax.lattice, blade, "cortical bone")
+    canvas.paint_field(thorax.lattice, blade + np.float32(CORTEX_MM), "trabecular bone")

@@ -84,7 +84,7 @@ class Stems:
 def place_stems(
     stems: tuple[Stem, ...], shape: ThoraxShape, rng: np.random.Generator, jitter_mm: float = 1.2
 ) -> Stems:
-    """The stems in the drawn body; every corner is moved a little and rounded, edges are at most 3 mm long."""
+    """The stems in the drawn body; every corner is moved a little and rounded, edges are short."""
     points: list[np.ndarray] = []
     parents: list[int] = []
     sides: list[int] = []
@@ -149,7 +149,7 @@ def build_heart(shape: ThoraxShape, rng: np.random.Generator) -> Heart:
     }
     return Heart(
         pericardium=(
-            ball((-14, 38, -74), (58, 44, 42)),
+            ball((-14, 38, -78), (58, 44, 42)),
             ball((16, 30, -66), (30, 28, 38), turned=False),
             ball((-8, 14, -62), (34, 26, 26), turned=False),
             tube(((-16, 52, -52), (-20, 40, -34)), 17.0),

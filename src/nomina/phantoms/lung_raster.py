@@ -124,7 +124,7 @@ def tube_shares(
     """Share of each voxel that tubes fill, as good as a distance tells.
 
     A voxel at distance d from the surface is filled to 0.5 - d / h. For tubes of voxel size that overstates
-    the section by h² / 12 per r², which a factor takes back, so that thin vessels keep their total brightness.
+    the section by h² / 12 per r², which a factor takes back, so that thin vessels keep their brightness.
     """
     shares = np.zeros(grid.shape, dtype=np.float32)
     flat = shares.reshape(-1)

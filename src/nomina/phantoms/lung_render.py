@@ -110,7 +110,9 @@ def _add_texture(signal: Field, phantom: LungPhantom, rng: np.random.Generator) 
     is_lung[CHEST_INDEX["lung"]] = 1
     y = canvas.grid.affine[1, 3] + spacing[1] * np.arange(canvas.grid.shape[1])
     gravity = (-GRAVITY_HU * rng.uniform(0.5, 1.3) * (y / 180.0)).astype(np.float32)
-    texture = smooth_noise(canvas.grid.shape, spacing, rng.uniform(1.6, 2.4), rng)
+    # A lattice finer than two voxels would show as a pattern.
+    fine = max(rng.uniform(1.6, 2.4), 2.0 * spacing[0])
+    texture = smooth_noise(canvas.grid.shape, spacing, fine, rng)
     texture += 0.8 * smooth_noise(canvas.grid.shape, spacing, rng.uniform(6.0, 11.0), rng)
     share = canvas.shares * np.float32(1 / 255)
     texture *= amplitude[canvas.tissues] * share

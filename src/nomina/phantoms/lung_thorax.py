@@ -143,7 +143,7 @@ def diaphragm_mm(x: Field, y: Field, shape: ThoraxShape) -> Field:
     heights = []
     for side, top in ((1.0, shape.right_dome_mm), (-1.0, shape.left_dome_mm)):
         along = side * x - 62
-        lateral = np.where(along > 0, 78 * (along / 76) ** 2, 14 * (along / 62) ** 2)
+        lateral = np.where(along > 0, 78 * (along / 76) ** 2, 6 * (along / 62) ** 2)
         forward = y - 28
         depth = np.where(forward > 0, 30 * (forward / 75) ** 2, 92 * (forward / 112) ** 2)
         heights.append(top - lateral - depth)
@@ -176,7 +176,7 @@ def _mediastinum(
     x, y, z = standard
     front = spine_front_mm(z)
     behind = front - y
-    column = np.abs(x) - (15 + 0.30 * np.clip(behind, 0, 60)) + np.maximum(6 - behind, 0) * 2.2
+    column = np.abs(x) - (16 + 0.45 * np.clip(behind, 0, 55)) + np.maximum(6 - behind, 0) * 2.2
     # Between the great vessels of the upper mediastinum; thin behind the sternum, where lungs almost meet.
     width = np.interp(z, (-120, -60, -20, 10, 40, 100), (6, 8, 13, 17, 20, 24)).astype(np.float32)
     forward = np.clip((y - 34) / 30, 0, 1)

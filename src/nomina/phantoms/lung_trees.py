@@ -128,6 +128,7 @@ def _mediastinal_solids(heart: Heart) -> tuple[Solid, ...]:
         *heart.pericardium,
         *heart.chambers["aorta"],
         *heart.chambers["superior vena cava"],
+        *heart.chambers["inferior vena cava"],
         heart.oesophagus,
     )
 
