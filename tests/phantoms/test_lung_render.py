@@ -92,7 +92,7 @@ def test_borders_are_mixtures(chest: LungPhantom) -> None:
     )
     rim &= chest.canvas.beneath == CHEST_INDEX["lung"]
     assert rim.sum() > 500
-    expected = -800 + 1200 * chest.canvas.shares[rim] / 255
+    expected = -800 + 1200 * (chest.canvas.shares[rim] / 255)
     np.testing.assert_allclose(mixed[rim], expected, atol=0.1)
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nomina.phantoms.lung_growth import GrowthRule, Skeleton, grow, smoothed
+from nomina.phantoms.lung_growth import GrowthRule, Push, Skeleton, grow, smoothed
 from nomina.phantoms.lung_hilum import Stems
-from nomina.phantoms.lung_thorax import LOBES, Thorax, jittered_points
+from nomina.phantoms.lung_thorax import LOBES, Thorax, inwards, jittered_points
 from nomina.phantoms.lung_tree import VesselTree, murray_radii
 
 PLEURA_MM = 4.0
@@ -87,7 +87,7 @@ def grow_bundles(
         points = jittered_points(thorax, field, spacing, PLEURA_MM, rng)
         lobe_centres = _segment_centres(points, np.array([d for _, d in SEGMENTS_OF_LOBE[name]], dtype=float))
         hub = airways.skeleton.points_mm[airways.hubs[name]]
-        skeleton, segments = _grow_lobe(hub, points, lobe_centres, rule, rng)
+        skeleton, segments = _grow_lobe(hub, points, lobe_centres, rule, rng, inwards(thorax, field))
         parts.append((skeleton, np.where(segments >= 0, segments + len(centres), -1), lobe))
         centres += list(lobe_centres)
     return _joined(parts, np.array(centres))
@@ -105,17 +105,22 @@ def _segment_centres(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 
 def _grow_lobe(
-    hub: np.ndarray, points: np.ndarray, centres: np.ndarray, rule: GrowthRule, rng: np.random.Generator
+    hub: np.ndarray,
+    points: np.ndarray,
+    centres: np.ndarray,
+    rule: GrowthRule,
+    rng: np.random.Generator,
+    push: Push,
 ) -> tuple[Skeleton, np.ndarray]:
     """Skeleton of one lobe, and the segment of each node (-1 where it serves several)."""
     targets = hub + SEGMENT_SHARE * (centres - hub)
-    tree = grow(Skeleton(hub[None].copy(), np.array([-1])), targets, rng, rule)
+    tree = grow(Skeleton(hub[None].copy(), np.array([-1])), targets, rng, rule, push)
     segments = np.full(len(tree.parents), -1)
     owner = np.linalg.norm(points[:, None] - centres[None], axis=2).argmin(1)
     for index, target in enumerate(targets):
         start = int(np.linalg.norm(tree.points_mm - target, axis=1).argmin())
         seed = Skeleton(tree.points_mm[start][None].copy(), np.array([-1]))
-        part = grow(seed, points[owner == index], rng, rule)
+        part = grow(seed, points[owner == index], rng, rule, push)
         new = np.arange(1, len(part.parents))
         parents = np.where(part.parents[new] == 0, start, part.parents[new] - 1 + len(tree.parents))
         tree.extend(part.points_mm[new], parents)

@@ -78,7 +78,10 @@ def grow(
     rule: GrowthRule = DEFAULT_RULE,
     push: Push | None = None,
 ) -> Skeleton:
-    """A skeleton that reaches all attractors, grown from a given one (which is not changed)."""
+    """A skeleton that reaches the attractors, grown from a given one (which is not changed).
+
+    Attractors that can only pull a node to where there is one already are given up; that is rare.
+    """
     tree = Skeleton(skeleton.points_mm.copy(), skeleton.parents.copy())
     left = attractors_mm
     nearest, cost = np.zeros(len(left), dtype=int), np.full(len(left), np.inf)
@@ -114,21 +117,32 @@ def _sprout(
     """Add one child to every node that is pulled; returns which attractors pull in vain."""
     pulled, group = np.unique(nearest, return_inverse=True)
     pull = attractors - tree.points_mm[nearest]
-    pull /= np.linalg.norm(pull, axis=1, keepdims=True)
+    distance = np.linalg.norm(pull, axis=1)
+    pull /= distance[:, None]
     direction = np.zeros((len(pulled), 3))
     np.add.at(direction, group, pull)
-    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-    direction += rule.persistence * tree.directions()[pulled]
+    direction = _unit(direction) + rule.persistence * tree.directions()[pulled]
     direction += rule.wander * rng.standard_normal(direction.shape)
     if push is not None:
         direction += push(tree.points_mm[pulled])
-    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-    points = tree.points_mm[pulled] + rule.step_mm * direction
-    # Two attractors on opposite sides can pull a node to the same place again and again.
-    gap = np.linalg.norm(points[:, None] - tree.points_mm[None], axis=2).min(1)
-    is_free = gap > 0.4 * rule.step_mm
+    points = tree.points_mm[pulled] + rule.step_mm * _unit(direction)
+    # Attractors on opposite sides can pull a node to the same place again and again; then the nearest one wins.
+    order = np.lexsort((distance, group))
+    first = order[np.searchsorted(group[order], np.arange(len(pulled)))]
+    is_taken = _room(points, tree) < 0.4 * rule.step_mm
+    points[is_taken] = (tree.points_mm[pulled] + rule.step_mm * pull[first])[is_taken]
+    is_free = _room(points, tree) >= 0.4 * rule.step_mm
     tree.extend(points[is_free], pulled[is_free])
     return ~is_free[group]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def _room(points: np.ndarray, tree: Skeleton) -> np.ndarray:
+    """Distance of each point to the nearest node."""
+    return np.linalg.norm(points[:, None] - tree.points_mm[None], axis=2).min(1)
 
 
 def smoothed(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from nomina.phantoms.lung_growth import Push
 from nomina.phantoms.lung_lattice import Lattice, as_distance
 from nomina.phantoms.lung_plan import ThoraxShape
 from nomina.phantoms.lung_solids import Solid, union_distance
@@ -53,6 +54,11 @@ SPINE_FRONT_MM = np.array(
     dtype=float,
 )
 """Front of the vertebral bodies at each height [measured on one CT]."""
+
+INSIDE_MM = 7.0
+"""Branches nearer to a lobe's surface than this are pushed inwards [choice]."""
+INSIDE_WEIGHT = 1.3
+"""Strength of that push at the surface, against the unit direction of growth [choice]."""
 
 LOBES = (
     *("right upper lobe", "right middle lobe", "right lower lobe"),
@@ -191,6 +197,18 @@ def lung_volume_ml(thorax: Thorax, side: int) -> float:
     """Volume of a lung: side -1 is the left one."""
     field = thorax.left_lung if side < 0 else thorax.right_lung
     return float((field < 0).sum() * thorax.lattice.step_mm**3 / 1000)
+
+
+def inwards(thorax: Thorax, field: Field) -> Push:
+    """A push that keeps growing branches away from the surface of a solid, on its inner side."""
+
+    def push(points: np.ndarray) -> np.ndarray:
+        slope = thorax.lattice.gradient_at(field, points)
+        slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
+        nearness = np.clip(1 + thorax.lattice.at(field, points) / INSIDE_MM, 0, 1.5)
+        return -INSIDE_WEIGHT * nearness[:, None] * slope
+
+    return push
 
 
 def jittered_points(

@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 from nomina.phantoms.lung_bundles import PLEURA_MM, Bundles
 from nomina.phantoms.lung_growth import GrowthRule, Push, Skeleton, grow, smoothed
 from nomina.phantoms.lung_hilum import Stems
-from nomina.phantoms.lung_thorax import LOBES, Thorax, jittered_points
+from nomina.phantoms.lung_thorax import LOBES, Thorax, inwards, jittered_points
 from nomina.phantoms.lung_tree import VesselTree, murray_radii
 
 AVOID_MM = 8.0
@@ -31,7 +31,7 @@ def grow_veins(
     tree = Skeleton(stems.skeleton.points_mm.copy(), stems.skeleton.parents.copy())
     sides = stems.sides
     near = cKDTree(bundles.skeleton.points_mm)
-    push = _away_from(near, bundles.skeleton.points_mm)
+    away = _away_from(near, bundles.skeleton.points_mm)
     fields = thorax.lobe_fields()
     volume = sum(float((f < -PLEURA_MM).sum()) for f in fields) * thorax.lattice.step_mm**3
     spacing = (volume / num_ends) ** (1 / 3)
@@ -40,6 +40,7 @@ def grow_veins(
         hub = stems.hubs[name]
         seed = Skeleton(tree.points_mm[hub][None].copy(), np.array([-1]))
         border = _on_border(points, bundles.centres_mm)
+        push = _both(away, inwards(thorax, field))
         part = grow(grow(seed, points[border], rng, rule, push), points, rng, rule, push)
         new = np.arange(1, len(part.parents))
         parents = np.where(part.parents[new] == 0, hub, part.parents[new] - 1 + len(tree.parents))
@@ -89,3 +90,7 @@ def _away_from(near: cKDTree, obstacles: np.ndarray) -> Push:
         return AVOID_WEIGHT * np.clip(1 - distance / AVOID_MM, 0, 1)[:, None] * away
 
     return push
+
+
+def _both(first: Push, second: Push) -> Push:
+    return lambda points: first(points) + second(points)
