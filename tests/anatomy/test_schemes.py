@@ -94,8 +94,9 @@ def test_mrspineseg_values_mean_what_the_challenge_says() -> None:
 def test_the_nomina_scheme_is_the_vocabulary() -> None:
     scheme = load_scheme("nomina")
     assert scheme.labels == {found.label: name for name, found in vocabulary().items()}
-    vertebrae = [found for found in vocabulary().values() if found.kind == "vertebra"]
-    assert scheme.partial == {200 + found.label: found.name for found in vertebrae}
+    offsets = {"vertebra": 200, "artery": 100, "vein": 100, "airway": 100}
+    partial = [found for found in vocabulary().values() if found.kind in offsets]
+    assert scheme.partial == {offsets[found.kind] + found.label: found.name for found in partial}
     assert max([*scheme.labels, *scheme.partial]) <= 255
 
 

@@ -31,9 +31,12 @@ def test_the_vocabulary_has_every_level_and_every_disc() -> None:
 def test_the_vocabulary_has_the_lungs_their_vessels_and_airways() -> None:
     lungs = {found.name: found for found in ALL if found.region == "lung"}
     assert {name for name in lungs if name.startswith("left")} == {
-        *("left pulmonary artery", "left pulmonary vein", "left lung", "left upper lobe", "left lower lobe")
+        *("left pulmonary artery", "left pulmonary vein", "left lung", "left upper lobe", "left lower lobe"),
+        "left atrium",
     }
     assert {name: found.side for name, found in lungs.items() if "pulmonary" in name} == {
+        "pulmonary trunk": None
+    } | {
         f"{side} pulmonary {vessel}".strip(): side or None
         for side in ("", "left", "right")
         for vessel in ("artery", "vein")
@@ -49,6 +52,8 @@ def test_the_vocabulary_has_the_lungs_their_vessels_and_airways() -> None:
     ):
         assert structure(name).snomed_code == getattr(codes.SCT, keyword).value
     assert structure("trachea").snomed_code == codes.SCT.Trachea.value
+    assert structure("pulmonary trunk").snomed_code == codes.SCT.TrunkOfPulmonaryArtery.value
+    assert structure("left atrium").snomed_code == codes.SCT.LeftAtrium.value
     assert structure("airway").snomed_code == codes.SCT.AirwayStructure.value
     assert structure("right middle lobe").snomed_code == codes.SCT.MiddleLobeOfRightLung.value
     assert {structure(f"{side} lung").snomed_code for side in ("left", "right")} == {codes.SCT.Lung.value}

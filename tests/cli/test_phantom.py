@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.cli import phantom as command
-from nomina.errors import OutputError
+from nomina.errors import ConfigError, OutputError
 from nomina.imaging.read import read_volume
+from nomina.phantoms import lung_vessels as lung_module
 from nomina.phantoms import spine as spine_module
+from nomina.phantoms.lung_plan import LungConfig
 from nomina.phantoms.plan import SpineConfig
 
 app = typer.Typer()
@@ -63,3 +65,39 @@ def test_several_phantoms_for_one_file_are_refused(tmp_path: Path) -> None:
     assert isinstance(result.exception, OutputError)
     assert "give a folder" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def _small_chests(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = LungConfig(smallest_diameter_mm=(3.0, 3.0), spacing_mm=(3.0, 3.0, 3.0), margin_mm=8.0)
+    original = lung_module.sample_lung
+    monkeypatch.setattr(lung_module, "sample_lung", lambda seed: original(seed, small))
+
+
+@pytest.mark.usefixtures("_small_chests")
+def test_a_chest_comes_with_vessels_lobes_airways_and_centrelines(tmp_path: Path) -> None:
+    result = runner.invoke(
+        app, [str(tmp_path / "c.nii.gz"), "--kind", "lung", "--seed", "3", "--contrast", "arterial", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    (record,) = json.loads(result.stdout)
+    volume = read_volume(record["volume"])
+    vessels = read_label_map(record["reference"])
+    lobes, airways = read_label_map(record["lobes"]), read_label_map(record["airways"])
+    assert {"left pulmonary artery", "right pulmonary vein", "left atrium"} <= set(vessels.present())
+    assert len(lobes.present()) == 5
+    assert airways.present() == ("airway",)
+    for label_map in (vessels, lobes, airways):
+        assert volume.grid.matches(label_map.grid)
+    trees = json.loads(Path(record["trees"]).read_text())
+    assert set(trees) == {"arteries", "veins", "airways"}
+    assert len(trees["veins"]["parents"]) == len(trees["veins"]["radii_mm"])
+    trunk, atrium = (volume.array[vessels.mask(name)].mean() for name in ("pulmonary trunk", "left atrium"))
+    assert trunk > atrium + 50
+
+
+@pytest.mark.parametrize(("kind", "contrast"), [("lung", "t2"), ("spine", "arterial")])
+def test_a_contrast_of_the_other_kind_is_refused(tmp_path: Path, kind: str, contrast: str) -> None:
+    result = runner.invoke(app, [str(tmp_path / "a.nii.gz"), "--kind", kind, "--contrast", contrast])
+    assert isinstance(result.exception, ConfigError)
+    assert f"--contrast of a {kind}" in str(result.exception)

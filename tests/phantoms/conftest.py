@@ -1,11 +1,15 @@
-"""Spines small enough for fast tests."""
+"""Spines and chests small enough for fast tests."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nomina.phantoms.lung_plan import LungConfig
+from nomina.phantoms.lung_trees import LungPlan, plan_lung
+from nomina.phantoms.lung_vessels import LungPhantom, sample_lung
 from nomina.phantoms.plan import SpineConfig
 from nomina.phantoms.spine import SpinePhantom, sample_spine
 
@@ -54,3 +58,36 @@ def make_spine() -> Callable[..., SpinePhantom]:
 @pytest.fixture(scope="session")
 def spine(make_spine: Callable[..., SpinePhantom]) -> SpinePhantom:
     return make_spine(3)
+
+
+SMALL_LUNG = LungConfig(smallest_diameter_mm=(1.9, 2.0), spacing_mm=(2.2, 2.2, 2.2), margin_mm=24.0)
+"""A chest of few branches and large voxels."""
+
+
+@pytest.fixture(scope="session")
+def small_lung() -> LungConfig:
+    return SMALL_LUNG
+
+
+@pytest.fixture(scope="session")
+def make_chest() -> Callable[..., LungPhantom]:
+    """`make_chest(seed, **changes)`: the small chest with some settings changed; each is made once."""
+    made: dict[str, LungPhantom] = {}
+
+    def make(seed: int, **changes: Any) -> LungPhantom:
+        key = f"{seed} {sorted(changes.items())}"
+        if key not in made:
+            made[key] = sample_lung(seed, replace(SMALL_LUNG, **changes))
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def chest(make_chest: Callable[..., LungPhantom]) -> LungPhantom:
+    return make_chest(5)
+
+
+@pytest.fixture(scope="session")
+def plan(small_lung: LungConfig) -> LungPlan:
+    return plan_lung(np.random.default_rng([5, 2]), small_lung)

@@ -19,7 +19,7 @@ COMMANDS = {
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",
     "measure": "Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels.",
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",
-    "phantom": "Write spine phantoms with known truth.",
+    "phantom": "Write spine or chest phantoms with known truth.",
     "train": "Train a network as a recipe says.",
 }
 """Commands and what they do, in the order of `nomina --help`; a test compares with the commands' words."""
