@@ -110,11 +110,17 @@ def test_a_batch_follows_from_its_seed(data: TrainingData) -> None:
     assert not torch.equal(first.patch, other.patch)
 
 
+def test_the_kinds_of_classes_follow_their_structures(data: TrainingData) -> None:
+    """Background, two vertebrae, the canal, two discs."""
+    assert data.kinds.tolist() == [0, 1, 1, 2, 3, 3]
+
+
 def test_a_batch_has_the_shapes_and_values_it_promises(data: TrainingData) -> None:
     batch = batch_of(data)
     assert batch.patch.shape == (4, 3, 32, 48)
     assert batch.target.shape == (4, 32, 48)
-    assert batch.patch.is_contiguous(memory_format=torch.channels_last)
+    assert batch.patch.dtype == torch.float32
+    assert batch.patch.isfinite().all()
     assert set(batch.target.flatten().tolist()) <= {0, 1, 2, 3, 4, 5, 255}
     assert batch.visible.shape == (4, 5)
 
