@@ -97,3 +97,45 @@ def test_two_vertebrae_that_touch_keep_their_names() -> None:
     joined[1, 10:12, 13:17] = 1
     joined[1, 10:12, 15:17] = 2
     np.testing.assert_array_equal(consistent_levels(joined, STRUCTURES).classes, joined)
+
+
+@pytest.mark.parametrize("missed", [2, 3, 4])
+def test_a_missed_disc_leaves_the_names_of_all_others(missed: int) -> None:
+    said = spine(num_levels=5)
+    said[said == CANAL + missed] = 0
+    naming = consistent_levels(said, STRUCTURES)
+    np.testing.assert_array_equal(naming.classes, said)
+    assert naming.agreement == 1.0
+
+
+def test_a_number_is_not_left_out_without_room_for_a_disc() -> None:
+    """The upper two levels are named one too high; no gap is wide, so they follow the order."""
+    truth = spine(num_levels=4)
+    said = truth.copy()
+    for rank in (3, 4):
+        said[truth == rank] = rank + 1
+        said[truth == CANAL + rank] = CANAL + rank + 1
+    discs = consistent_levels(said, STRUCTURES).classes[0, 12, [2, 14, 26, 38]].astype(int)
+    assert np.diff(discs).tolist() == [1, 1, 1]
+
+
+def test_a_disc_in_two_pieces_counts_once() -> None:
+    truth = spine(num_levels=4)
+    said = truth.copy()
+    said[:, 13:15][said[:, 13:15] == CANAL + 1] = 0
+    # The pieces of a tilted disc differ in height.
+    front = said[:, 15:18, 2:4].copy()
+    said[:, 15:18, 2:4] = 0
+    said[:, 15:18, 0:2] = front
+    np.testing.assert_array_equal(consistent_levels(said, STRUCTURES).classes, said)
+
+
+def test_each_disc_has_one_vote_whatever_its_size() -> None:
+    """One large disc named a level too high stands against two small ones that are right."""
+    truth = spine(num_levels=3, lowest=2)
+    said = truth.copy()
+    said[:, 12:18][truth[:, 12:18] == CANAL + 2] = 0
+    said[:, 12:18][truth[:, 12:18] == CANAL + 3] = 0
+    said[truth == CANAL + 4] = CANAL + 5
+    named = consistent_levels(said, STRUCTURES).classes
+    assert {int(value) - CANAL for value in np.unique(named[said > CANAL])} == {2, 3, 4}

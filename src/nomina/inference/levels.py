@@ -1,17 +1,19 @@
 """One name per level: the network names each slice by itself; the scan as a whole decides.
 
 Discs are compact and lie apart, so each is one instance whatever it was named. From the bottom they are
-numbered in order; of all consecutive numberings the one wins that agrees with most voxels. In each slice the
+numbered in order, with a number left out only where the gap is wide enough for a disc that was missed; of all
+such numberings the one wins that agrees with most voxels. In each slice the
 vertebrae then follow the discs that bore their number, and a piece of bone that is mostly one level is that
 level. Works on names only: no border moves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 
@@ -21,6 +23,13 @@ MIN_INSTANCE_SHARE = 0.2
 DOMINANT_SHARE = 0.65
 """A piece of bone in one slice belongs to one level when this share of it bears its name; below that it may
 be two vertebrae that touch at a facet joint [choice]."""
+
+
+WIDE_GAP = 1.5
+"""A gap of this many times the median one may hide a disc that was not found [choice]."""
+
+SPLIT_GAP = 0.5
+"""Two pieces of one name that are nearer than this share of the median gap are one disc [choice]."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class _Instances:
     """Piece number of each disc voxel; 0 elsewhere and for pieces that are too small."""
     order: tuple[int, ...]
     """Piece numbers from bottom to top."""
+    gaps: tuple[float, ...]
+    """Distance in pixels from each piece to the next one above."""
 
 
 def _rank_table(structures: Sequence[str], kind: str) -> Integer[np.ndarray, " n"]:
@@ -80,35 +91,60 @@ def _disc_instances(ranks: Integer[np.ndarray, "i j k"]) -> _Instances:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     if not sizes.any():
-        return _Instances(pieces, ())
+        return _Instances(pieces, (), ())
     median = np.median(sizes[sizes > MIN_INSTANCE_SHARE * sizes.max()])
     kept = np.flatnonzero(sizes >= MIN_INSTANCE_SHARE * median)
-    heights = cc3d.statistics(pieces)["centroids"][kept, 2]
-    return _Instances(pieces, tuple(int(piece) for piece in kept[np.argsort(heights)]))
+    centres = cc3d.statistics(pieces)["centroids"][:, 1:]
+    order = [int(piece) for piece in kept[np.argsort(centres[kept, 1])]]
+    names = {piece: int(np.bincount(ranks[pieces == piece]).argmax()) for piece in order}
+    gaps = _gaps(order, centres)
+    joined = order[:1]
+    for piece, gap in zip(order[1:], gaps, strict=True):
+        below = joined[-1]
+        if names[piece] == names[below] and gap < SPLIT_GAP * np.median(gaps):
+            pieces[pieces == piece] = below
+        else:
+            joined.append(piece)
+    return _Instances(pieces, tuple(joined), tuple(_gaps(joined, centres)))
+
+
+def _gaps(order: Sequence[int], centres: Float[np.ndarray, "pieces 2"]) -> list[float]:
+    """Distance in pixels from each piece to the next one above."""
+    return [float(np.linalg.norm(centres[above] - centres[below])) for below, above in pairwise(order)]
 
 
 def _number(
     instances: _Instances, ranks: Integer[np.ndarray, "i j k"], max_rank: int
 ) -> Integer[np.ndarray, " pieces"]:
-    """Rank of each piece: consecutive from bottom to top, at the start that most voxels agree with."""
+    """Rank of each piece: rising from bottom to top, in the numbering that most voxels agree with."""
     votes = np.zeros((instances.labels.max() + 1, max_rank + 1))
     voxels = instances.labels > 0
     np.add.at(votes, (instances.labels[voxels], ranks[voxels]), 1)
     # A large disc must not outvote small ones: each piece has one vote, divided by its voxels.
     votes = votes[list(instances.order)] / votes[list(instances.order)].sum(axis=1, keepdims=True)
-    starts = range(1 - len(votes) + 1, max_rank + 1)
-    scores = {
-        start: sum(votes[n, start + n] for n in range(len(votes)) if 1 <= start + n <= max_rank)
-        for start in starts
-    }
-    # Of equals the highest start: it leaves no disc at the bottom without a name.
-    best = max(scores, key=lambda start: (round(scores[start], 6), start))
+    best: tuple[float, int, int] | None = None
+    numbers = np.zeros(len(votes), dtype=int)
+    for steps in _possible_steps(instances.gaps):
+        above = np.concatenate([[0], np.cumsum(steps)]).astype(int)
+        for start in range(1 - int(above[-1]), max_rank + 1):
+            tried = start + above
+            inside = (tried >= 1) & (tried <= max_rank)
+            agreement = round(float(votes[np.flatnonzero(inside), tried[inside]].sum()), 6)
+            # Of equals the one with the fewest discs left out, then the highest: it leaves none at the bottom
+            # without a name.
+            rating = (agreement, -int(above[-1]), start)
+            if best is None or rating > best:
+                best, numbers = rating, tried
     result = np.zeros(instances.labels.max() + 1, dtype=int)
     # Numbers past the known levels are kept apart from 0, which is a piece that is no disc.
-    result[list(instances.order)] = np.where(
-        (numbers := best + np.arange(len(instances.order))) >= 1, numbers, max_rank + 1
-    )
+    result[list(instances.order)] = np.where(numbers >= 1, numbers, max_rank + 1)
     return result
+
+
+def _possible_steps(gaps: Sequence[float]) -> Iterator[tuple[int, ...]]:
+    """From each disc to the next one above: one number up, or two where a disc may have been missed."""
+    wide = WIDE_GAP * float(np.median(gaps))
+    return product(*[(1, 2) if gap >= wide else (1,) for gap in gaps])
 
 
 def _rename_vertebrae(
