@@ -70,4 +70,7 @@ def _override(data: dict[str, Any], item: str) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise ConfigError(f"override {item!r}: {section!r} is a value, not a section")
-    data[last] = yaml.safe_load(text)
+    try:
+        data[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {item!r}: its value is not YAML: {error}") from error

@@ -219,3 +219,12 @@ def test_phantoms_are_patients_of_their_own(tmp_path: Path) -> None:
             write_spider(spine(), tmp_path / folder / f"phantom_{n:05d}.nii.gz")
     result = run(tmp_path / "predictions", tmp_path / "references")
     assert "cases: 2, patients: 2" in result.stdout
+
+
+def test_the_description_of_a_label_map_is_never_replaced_by_scores(folders: tuple[Path, Path]) -> None:
+    sidecar = folders[0] / "1_t2.json"
+    sidecar.write_text('{"structures": []}')
+    result = run(*folders, "-o", str(folders[0] / "1_t2.csv"))
+    assert isinstance(result.exception, OutputError)
+    assert "describes a label map" in str(result.exception)
+    assert sidecar.read_text() == '{"structures": []}'

@@ -160,3 +160,23 @@ def test_a_gpu_that_is_not_there_is_refused(small_checkpoint: Path) -> None:
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
     with pytest.raises(CheckpointError, match="nonesuch"):
         Segmenter.load("nonesuch")
+
+
+@pytest.mark.parametrize("device", ["abacus", "mps:x", "meta"])
+def test_a_device_of_another_kind_is_refused(small_checkpoint: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match="device must be auto, cpu, cuda"):
+        Segmenter.load(small_checkpoint, device=device)
+
+
+def test_one_phrase_may_stand_alone(segmenter: Segmenter, scan: Volume) -> None:
+    assert segmenter(scan, "L4 vertebra").prompts == ("L4 vertebra",)
+
+
+def test_narrow_integers_do_not_hide_the_content(segmenter: Segmenter, scan: Volume) -> None:
+    """The range of these values overflows in their own type."""
+    low, high = float(scan.array.min()), float(scan.array.max())
+    narrow = ((scan.array - low) / (high - low) * 255 - 128).astype(np.int8)
+    wide = narrow.astype(np.int16)
+    assert segmenter(replace(scan, array=narrow), None).verdicts == (
+        segmenter(replace(scan, array=wide), None).verdicts
+    )

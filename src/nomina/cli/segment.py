@@ -211,7 +211,8 @@ def _segment_all(
             except NominaError as error:
                 if len(jobs) == 1:
                     raise
-                failures[job.source] = str(error)
+                message = str(error)
+                failures[job.source] = message if job.source.name in message else f"{job.source}: {message}"
                 continue
             except Exception:
                 # A defect that one scan brings to light must not cost the results of the others.

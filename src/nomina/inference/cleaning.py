@@ -1,4 +1,4 @@
-"""Islands: pieces of a structure too small to be part of it are taken off, and it is said how much."""
+"""Islands: pieces of a structure too small to be part of it are taken off."""
 
 from collections.abc import Sequence
 

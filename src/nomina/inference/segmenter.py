@@ -69,6 +69,7 @@ class Segmenter:
             shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
             raise CheckpointError(f"no checkpoint {str(model)!r}: give a folder, or a shipped one: {shipped}")
         has_gpu = torch.cuda.is_available()
+        _require_known_device(device)
         if device == "auto":
             device = "cuda" if has_gpu else "cpu"
         if device.startswith("cuda") and not has_gpu:
@@ -99,7 +100,7 @@ class Segmenter:
 
         Args:
             volume: The scan, in any orientation.
-            prompts: Words; None for every structure that the model knows.
+            prompts: Words, one phrase or several; None for every structure that the model knows.
             mode: What the image view says; see `PromptMode`.
             progress: Called with the share done, 0 to 1.
 
@@ -110,6 +111,7 @@ class Segmenter:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
+        prompts = (prompts,) if isinstance(prompts, str) else prompts
         return self._segment(volume, prompts, mode, None, progress)
 
     def oracle(self, volume: Volume, prompts: Sequence[str] | None, reference: LabelMap) -> Segmentation:
@@ -251,8 +253,18 @@ def _label_map(
     return LabelMap(values[classes], grid, names={structure(n).label: n for n in asked}, scheme="nomina")
 
 
+def _require_known_device(device: str) -> None:
+    try:
+        known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
+
+
 def _content(canonical: Volume) -> tuple[int, int]:
     """First and last index along S with image content: rows of one value at the ends are padding."""
-    rows = np.ptp(canonical.array, axis=(0, 1)) > 0
+    # Not by np.ptp, which overflows in narrow integer types.
+    rows = canonical.array.max(axis=(0, 1)) > canonical.array.min(axis=(0, 1))
     places = np.flatnonzero(rows)
     return int(places[0]), int(places[-1])

@@ -32,7 +32,7 @@ class SamplingConfig:
     rotation_deg: float = 15.0
     """Largest rotation in the sagittal plane [choice]."""
     scale: tuple[float, float] = (0.8, 1.25)
-    """Range of magnification, drawn log-uniformly [choice]."""
+    """Range of slice pixels per patch pixel, drawn log-uniformly [choice]: above 1 the patch shows more."""
     shift_mm: tuple[float, float] = (20.0, 25.0)
     """Largest shift of the patch centre along A from the spine's middle, along S from the scan's [choice]."""
     loose_share: float = 0.2

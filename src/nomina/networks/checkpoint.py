@@ -110,7 +110,8 @@ def save_checkpoint(
             os.replace(folder, old)
         os.replace(part, folder)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(part, ignore_errors=True)
         raise OutputError(
             f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
         ) from error

@@ -55,7 +55,8 @@ def _outline(x: Field, y: Field, z: Field, shape: ThoraxShape) -> Field:
     neck = np.clip((z - 70) / 60, 0, 1)
     wide = half_width + wall + shoulders - 62 * neck
     deep = half_depth + 0.85 * wall + 6 - 12 * neck
-    return (np.abs(x / wide) ** 2.4 + np.abs((y - middle + 6) / deep) ** 2.4) ** (1 / 2.4) - 1
+    level = (np.abs(x / wide) ** 2.4 + np.abs((y - middle + 6) / deep) ** 2.4) ** (1 / 2.4) - 1
+    return np.asarray(level, dtype=np.float32)
 
 
 def _paint_fat_planes(
@@ -73,7 +74,7 @@ def _paint_fat_planes(
 def paint_abdomen(canvas: ChestCanvas, thorax: Thorax, shape: ThoraxShape) -> None:
     """Diaphragm, liver, spleen, stomach with its gas."""
     lattice = thorax.lattice
-    inside = np.maximum(thorax.below_diaphragm, thorax.cage)
+    inside = np.asarray(np.maximum(thorax.below_diaphragm, thorax.cage), dtype=np.float32)
     canvas.paint_field(lattice, inside, "muscle")
     canvas.paint_field(lattice, inside + 3.0, "mediastinal fat")
     x, y, z = shape.standard(*lattice.coordinates())
@@ -153,7 +154,7 @@ def rib_lines_mm(shape: ThoraxShape) -> list[tuple[np.ndarray, int]]:
         share = (np.degrees(angle) + 72) / 144
         z = head + 4 - drop * share**0.9
         points = _on_cage(angle, z, outwards_mm=6.0)
-        start = np.array([[17.0, float(spine_front_mm(np.float32(head))) - 26, head + 4]])
+        start = np.array([[17.0, float(spine_front_mm(np.asarray(head, dtype=np.float32))) - 26, head + 4]])
         line, bony = np.concatenate([start, points]), 19
         if number <= 7:
             sternum = np.interp(number, (1, 7), (52, -62))
