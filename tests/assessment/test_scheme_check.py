@@ -89,6 +89,16 @@ def test_a_cut_vertebra_of_which_only_the_low_spine_is_seen_is_no_fault(correct:
     assert check_spider(replace(correct, array=array)) == ()
 
 
+def test_of_two_cut_vertebrae_the_upper_may_show_its_low_arch_alone(correct: LabelMap) -> None:
+    array = correct.array.copy()
+    array[np.isin(array, [6, 206])] = 0
+    array[4:8, 0:2, 2:40] = 106
+    whole = check_spider(replace(correct, array=array))
+    assert any("vertebra 106 should lie above vertebra 5" in fault for fault in whole)
+    array[array == 5] = 105
+    assert check_spider(replace(correct, array=array)) == ()
+
+
 def test_other_schemes_are_checked_by_name(correct: LabelMap) -> None:
     names = {value: correct.names[value] for value in (1, 2, 3, 202, 203)} | {201: "L5-S1 disc", 9: "sacrum"}
     array = np.where(np.isin(correct.array, list(names)), correct.array, 0)

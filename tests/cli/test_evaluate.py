@@ -228,3 +228,14 @@ def test_the_description_of_a_label_map_is_never_replaced_by_scores(folders: tup
     assert isinstance(result.exception, OutputError)
     assert "describes a label map" in str(result.exception)
     assert sidecar.read_text() == '{"structures": []}'
+
+
+def test_the_references_of_phantoms_are_found_by_their_ending(tmp_path: Path) -> None:
+    """Scans lie beside their references, as `nomina phantom` writes them; the predictions end in _seg."""
+    for name in ("phantom_00000.nii.gz", "phantom_00000_reference.nii.gz"):
+        (tmp_path / "phantoms").mkdir(exist_ok=True)
+        write_spider(spine() if "reference" in name else spine() * 0 + 3, tmp_path / "phantoms" / name)
+    (tmp_path / "out").mkdir()
+    write_spider(spine(), tmp_path / "out" / "phantom_00000_seg.nii.gz")
+    result = run(tmp_path / "out", tmp_path / "phantoms", "--json")
+    assert json.loads(result.stdout)["class_wise"]["dice"]["mean"] == 1.0

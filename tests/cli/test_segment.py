@@ -283,3 +283,11 @@ def test_no_path_of_the_machine_enters_the_results(run: Run, scan: Path) -> None
     text = Path("scan_seg.json").read_text()
     assert json.loads(text)["source"] == "scan.nii.gz"
     assert str(scan.parent) not in text
+
+
+def test_the_truth_of_a_phantom_is_no_scan(run: Run, scan: Path) -> None:
+    (scan.parent / "scan_reference.nii.gz").write_bytes(scan.read_bytes())
+    truth = {"scheme": "spider", "structures": [{"label": 1, "name": "L5 vertebra"}]}
+    (scan.parent / "scan_reference.json").write_text(json.dumps(truth))
+    run(scan.parent, "--all", "-o", "out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["scan_seg.json", "scan_seg.nii.gz"]

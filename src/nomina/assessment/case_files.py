@@ -16,6 +16,10 @@ PREDICTION_ENDING = "_seg"
 """What `nomina segment` adds to the name of a scan."""
 
 
+REFERENCE_ENDING = "_reference"
+"""What `nomina phantom` adds to the name of a scan for its truth; the scan beside it is no reference."""
+
+
 @dataclass(frozen=True)
 class CaseFiles:
     """A reference file and the prediction for it."""
@@ -50,8 +54,8 @@ class CaseFiles:
 def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
     """Pair two files, or the files of two folders by name.
 
-    Suffixes may differ, and a prediction's name may end in "_seg", as `nomina segment` writes it. Predictions
-    without a reference are left aside.
+    Suffixes may differ, a prediction's name may end in "_seg", as `nomina segment` writes it, and that of a
+    reference in "_reference", as `nomina phantom` does. Predictions without a reference are left aside.
 
     Raises:
         CaseError: One is a file and the other a folder, something is missing, a name fits two files, or none
@@ -64,7 +68,7 @@ def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
         raise CaseError(f"give two files or two folders, got {predictions} and {references}")
     if not references.is_dir():
         return (CaseFiles(_stem(references) or references.name, references, predictions),)
-    predicted, referenced = _files_by_stem(predictions), _files_by_stem(references)
+    predicted, referenced = _files_by_stem(predictions), _references(_files_by_stem(references))
     pairs = tuple(CaseFiles(stem, path, _prediction_of(stem, predicted)) for stem, path in referenced.items())
     if all(pair.prediction is None for pair in pairs):
         raise CaseError(
@@ -103,6 +107,15 @@ def check_complete(pairs: Sequence[CaseFiles]) -> None:
 
 def _names(pair: CaseFiles) -> set[str]:
     return {pair.case, patient_of(pair.case)}
+
+
+def _references(files: Mapping[str, Path]) -> dict[str, Path]:
+    """References by case: without the ending, and without scans that have a reference beside them."""
+    return {
+        stem.removesuffix(REFERENCE_ENDING): path
+        for stem, path in files.items()
+        if stem + REFERENCE_ENDING not in files
+    }
 
 
 def _prediction_of(case: str, predicted: Mapping[str, Path]) -> Path | None:

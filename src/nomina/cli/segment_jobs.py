@@ -12,7 +12,7 @@ from nomina.imaging.read import volume_paths
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import WRITE_SUFFIXES, write
-from nomina.reporting.sidecar import is_sidecar, write_sidecar
+from nomina.reporting.sidecar import describes_label_map, is_sidecar, write_sidecar
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str) -> list[
     """A job per scan, none of which overwrites an input or another's output.
 
     Args:
-        inputs: Files and folders as the user gave them; label maps that nomina wrote into a folder are not
-            taken for scans.
+        inputs: Files and folders as the user gave them; label maps in a folder that a JSON file describes are
+            not taken for scans.
         output: A file name for a single scan, or a folder; None for the current folder.
         suffix: Format of the label maps, e.g. ".nii.gz", where `output` is no file.
 
@@ -108,7 +108,7 @@ def _sources(inputs: Sequence[Path]) -> list[Path]:
         except OSError as error:
             raise VolumeError(f"{source} cannot be read: {error.strerror}; check its permissions") from error
         for path in paths:
-            if path == source or not is_sidecar(sidecar_path(path)):
+            if path == source or not describes_label_map(sidecar_path(path)):
                 found.setdefault(path.resolve(), path)
     if not any(path.exists() for path in found.values()):
         names = ", ".join(map(str, inputs[:3]))

@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from nomina.learning.prepared import (
     write_index,
 )
 from nomina.learning.prepared import open_prepared as open_prepared
+from nomina.phantoms.plan import REVISION
 
 GRID_TOLERANCE = 0.1
 """Scan and label map belong together when no corner is further off than this share of the smallest spacing
@@ -152,7 +152,7 @@ def prepare_phantoms(
         _Job(
             tuple(f"phantom{number}{letter}" for letter in _RENDERINGS),
             "phantom",
-            (f"phantom seed {number}, nomina {version('nomina')}",),
+            (f"phantom seed {number}, revision {REVISION}",),
             partial(_load_phantom, number),
         )
         for number in range(seed, seed + count)

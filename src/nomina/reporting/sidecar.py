@@ -121,6 +121,15 @@ def is_sidecar(path: Path) -> bool:
     return isinstance(written_by, str) and written_by.startswith(FORMAT.rstrip("0123456789"))
 
 
+def describes_label_map(path: Path) -> bool:
+    """Whether a file is a JSON file that says what the labels of a label map mean."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and isinstance(data.get("structures"), list) and "scheme" in data
+
+
 def _entry(name: str, label: int) -> dict[str, Any]:
     known = structure(name)
     return {
