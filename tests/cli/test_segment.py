@@ -12,6 +12,7 @@ import pytest
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.anatomy.structures import structure
+from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
 from nomina.imaging.volume import Volume
@@ -291,3 +292,19 @@ def test_the_truth_of_a_phantom_is_no_scan(run: Run, scan: Path) -> None:
     (scan.parent / "scan_reference.json").write_text(json.dumps(truth))
     run(scan.parent, "--all", "-o", "out")
     assert sorted(path.name for path in Path("out").iterdir()) == ["scan_seg.json", "scan_seg.nii.gz"]
+
+
+def test_a_failing_rewrite_leaves_the_earlier_result(
+    run: Run, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scan, "--all")
+    before = {path.name: path.read_bytes() for path in Path().glob("scan_seg*")}
+    assert len(before) == 2
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("nomina.cli.segment_jobs.write_sidecar", fail)
+    run(scan, "-p", "L5 vertebra")
+    assert {path.name: path.read_bytes() for path in Path().glob("*scan_seg*")} == before
+    assert not [path for path in Path().iterdir() if path.name.startswith(".")]

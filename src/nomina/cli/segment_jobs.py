@@ -1,5 +1,6 @@
 """Which scan of `nomina segment` is written where: decided, and refused, before any scan is read."""
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from nomina.anatomy.schemes import sidecar_path
 from nomina.errors import OutputError, VolumeError
+from nomina.imaging.files import atomic_path
 from nomina.imaging.read import volume_paths
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import Volume
@@ -41,24 +43,26 @@ class Job:
     def write(self, result: Segmentation, *, picture_of: Volume | None = None) -> None:
         """Write the label map, the overlay on `picture_of` where that is given, and the JSON file.
 
+        An error leaves label map and JSON file of an earlier run as they were.
+
         Raises:
             OutputError: One of them cannot be written.
         """
         try:
             self.label_map.parent.mkdir(parents=True, exist_ok=True)
-            # An older JSON file must never name the values of a newer label map.
-            self.sidecar.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.label_map} cannot be written: {error.strerror}") from error
-        write(result.label_map, self.label_map)
-        if picture_of is not None:
-            from nomina.reporting.figures import save_overlay
+        with atomic_path(self.sidecar) as new_sidecar, atomic_path(self.label_map) as new_map:
+            write(result.label_map, new_map)
+            if picture_of is not None:
+                from nomina.reporting.figures import save_overlay
 
-            model = result.provenance.get("model")
-            save_overlay(
-                picture_of, result.label_map, self.picture, title=f"{scan_name(self.source)} · {model}"
-            )
-        write_sidecar(result, self.label_map, source=scan_name(self.source))
+                model = result.provenance.get("model")
+                title = f"{scan_name(self.source)} · {model}"
+                save_overlay(picture_of, result.label_map, self.picture, title=title)
+            os.replace(write_sidecar(result, new_map, source=scan_name(self.source)), new_sidecar)
+            # An older JSON file must never name the values of a newer label map.
+            self.sidecar.unlink(missing_ok=True)
 
 
 def scan_name(source: Path) -> str:
