@@ -20,8 +20,8 @@ MIN_SHARE_OF_KIND = 0.1
 neighbour's processes are smaller, the most cut-off vertebra of the 20 training patients is twice as large."""
 
 DISC_IN_VIEW = 0.5
-"""A disc that the border cuts counts as found from this share of the volume of the disc below it on [choice: the
-half from which a structure counts as visible in training]."""
+"""A disc that the border cuts counts as found from this share of the volume of the disc below it on [choice:
+the half from which a structure counts as visible in training]."""
 
 BORDER_MM = 2.0
 """A structure is cut by the border when it comes this close to the end of the image content ..."""
