@@ -29,6 +29,14 @@ def test_every_attractor_is_reached() -> None:
     assert (tree.parents[1:] < np.arange(1, len(tree.parents))).all()
 
 
+def test_most_nodes_fork_in_two() -> None:
+    rng = np.random.default_rng(2)
+    tree = grow(root_at(0, 0, 0), rng.uniform((-30, -30, 20), (30, 30, 80), (90, 3)), rng)
+    children = np.bincount(np.bincount(tree.parents[1:], minlength=len(tree.parents)))
+    assert children[3:].sum() < 0.15 * children[2]
+    assert len(children) <= 5
+
+
 def test_one_attractor_is_reached_by_a_straight_line() -> None:
     tree = grow(root_at(0, 0, 0), np.array([[0.0, 30, 40]]), np.random.default_rng(0), STRAIGHT)
     assert tree.ways_mm[-1] == pytest.approx(50, abs=2.6)

@@ -103,7 +103,7 @@ def grow(
         left, nearest, cost = left[~stuck], nearest[~stuck], cost[~stuck]
         if not len(left) or first_new == len(tree.parents):
             break
-    return tree
+    return Skeleton(tree.points_mm, _forked_in_two(tree, len(skeleton.parents), rule))
 
 
 def _sprout(
@@ -134,6 +134,25 @@ def _sprout(
     is_free = _room(points, tree) >= 0.4 * rule.step_mm
     tree.extend(points[is_free], pulled[is_free])
     return ~is_free[group]
+
+
+def _forked_in_two(tree: Skeleton, first: int, rule: GrowthRule) -> np.ndarray:
+    """Parents after a third child has been hung on its nearest sibling, unless it leaves the other way."""
+    parents = tree.parents.copy()
+    children: dict[int, list[int]] = {}
+    for node in range(1, first):
+        children.setdefault(int(parents[node]), []).append(node)
+    for node in range(first, len(parents)):
+        above = int(parents[node])
+        while len(children.get(above, ())) >= 2:
+            siblings = np.array(children[above])
+            gap = np.linalg.norm(tree.points_mm[siblings] - tree.points_mm[node], axis=1)
+            if gap.min() > 1.3 * rule.step_mm:
+                break
+            above = int(siblings[gap.argmin()])
+        parents[node] = above
+        children.setdefault(above, []).append(node)
+    return parents
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ AIRWAY_STEMS = (
     Stem("right main", "trachea", ((9, -6, -13), (18, -8, -19)), 1),
     Stem("right upper lobe", "right main", ((27, -9, -17), (35, -9, -14)), 1),
     Stem("intermediate", "right main", ((23, -10, -32), (27, -12, -44)), 1),
-    Stem("right middle lobe", "intermediate", ((32, -5, -52), (40, 3, -58)), 1),
+    Stem("right middle lobe", "intermediate", ((29, -2, -52), (38, 8, -61)), 1),
     Stem("right lower lobe", "intermediate", ((30, -18, -55), (34, -23, -64)), 1),
     Stem("left main", "trachea", ((-12, -6, -14), (-28, -8, -23), (-42, -9, -31)), -1),
     Stem("left upper lobe", "left main", ((-50, -5, -29), (-58, -2, -26)), -1),
@@ -52,10 +52,10 @@ ARTERY_STEMS = (
     Stem("right upper lobe", "right artery", ((36, 7, -21), (40, 4, -13)), 1),
     Stem("right interlobar", "right artery", ((39, 3, -40), (41, -4, -50)), 1),
     Stem("right middle lobe", "right interlobar", ((45, 2, -55), (49, 8, -59)), 1),
-    Stem("right lower lobe", "right interlobar", ((42, -12, -58), (43, -18, -66)), 1),
+    Stem("right lower lobe", "right interlobar", ((43, -12, -58), (47, -17, -66)), 1),
     Stem("left artery", "trunk", ((-30, 14, -11), (-42, 2, -7), (-51, -9, -11)), -1),
     Stem("left upper lobe", "left artery", ((-58, -4, -10), (-64, 0, -13)), -1),
-    Stem("left lower lobe", "left artery", ((-57, -18, -24), (-58, -22, -40), (-57, -25, -52)), -1),
+    Stem("left lower lobe", "left artery", ((-57, -18, -24), (-59, -22, -40), (-60, -24, -52)), -1),
 )
 """Pulmonary trunk to lobar arteries."""
 
@@ -64,7 +64,7 @@ VEIN_STEMS = (
     Stem("right superior vein", "atrium", ((14, 8, -53), (28, 17, -47), (40, 20, -40)), 1),
     Stem("right upper lobe", "right superior vein", ((48, 19, -30), (53, 16, -22)), 1),
     Stem("right middle lobe", "right superior vein", ((47, 20, -50), (56, 20, -58)), 1),
-    Stem("right lower lobe", "atrium", ((16, -5, -63), (30, -15, -71), (42, -27, -78)), 1),
+    Stem("right lower lobe", "atrium", ((15, -5, -64), (27, -16, -74), (37, -29, -83)), 1),
     Stem("left upper lobe", "atrium", ((-24, 9, -51), (-38, 16, -41), (-50, 16, -31), (-56, 14, -24)), -1),
     Stem("left lower lobe", "atrium", ((-24, -5, -62), (-38, -17, -69), (-48, -28, -75)), -1),
 )

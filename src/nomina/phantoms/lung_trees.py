@@ -23,9 +23,9 @@ from nomina.phantoms.lung_thorax import Thorax, build_thorax, lung_volume_ml
 from nomina.phantoms.lung_tree import VesselTree, num_leaves, subtree
 from nomina.phantoms.lung_veins import grow_veins, vein_tree
 
-ENDS_PER_POINT = 0.72
+ENDS_PER_POINT = 0.77
 """Share of attractors that become an end; the others lie on the way to one [measured]."""
-VEIN_POINTS = 1.0
+VEIN_POINTS = 0.85
 """Attractors of the veins per attractor of the arteries [choice]."""
 HILUM_RADII_MM = (5.0, 7.0, 5.5)
 """Radius within which the lung makes way for central bronchi, arteries and veins [choice]."""
