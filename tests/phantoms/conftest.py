@@ -60,7 +60,7 @@ def spine(make_spine: Callable[..., SpinePhantom]) -> SpinePhantom:
     return make_spine(3)
 
 
-SMALL_LUNG = LungConfig(smallest_diameter_mm=(1.9, 2.0), spacing_mm=(2.2, 2.2, 2.2), margin_mm=24.0)
+SMALL_LUNG = LungConfig(smallest_diameter_mm=(2.4, 2.5), spacing_mm=(2.4, 2.4, 2.4), margin_mm=16.0)
 """A chest of few branches and large voxels."""
 
 

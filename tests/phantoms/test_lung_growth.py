@@ -29,6 +29,15 @@ def test_every_attractor_is_reached() -> None:
     assert (tree.parents[1:] < np.arange(1, len(tree.parents))).all()
 
 
+def test_every_end_lies_at_an_attractor() -> None:
+    rng = np.random.default_rng(3)
+    attractors = rng.uniform((-30, -30, 20), (30, 30, 80), (60, 3))
+    tree = grow(root_at(0, 0, 0), attractors, rng)
+    ends = tree.points_mm[np.bincount(tree.parents[1:], minlength=len(tree.parents)) == 0]
+    gap = np.linalg.norm(ends[:, None] - attractors[None], axis=2).min(1)
+    assert gap.max() < GrowthRule().reach_mm
+
+
 def test_most_nodes_fork_in_two() -> None:
     rng = np.random.default_rng(2)
     tree = grow(root_at(0, 0, 0), rng.uniform((-30, -30, 20), (30, 30, 80), (90, 3)), rng)
@@ -95,13 +104,19 @@ def _along(tree: VesselTree) -> np.ndarray:
     return (start + share * (end - start)).reshape(-1, 3)
 
 
-def test_what_still_touches_is_cut_off_and_radii_follow() -> None:
-    # A fork whose second arm runs through the other tree.
+def test_of_two_branches_that_touch_the_one_with_fewer_ends_goes_and_radii_follow() -> None:
+    # A fork whose second arm runs through another tree, which leads to three ends.
     points = np.array([[0.0, 0, 0], [0, 0, 10], [10, 0, 20], [-10, 0, 20]])
     parents = np.array([-1, 0, 1, 1])
-    none = np.zeros(4, dtype=int)
-    tree = VesselTree(points, parents, murray_radii(parents, 1.0, 3.0), none, none)
-    other = rod((10, -5, 20), (10, 5, 20), 5, 1.0)
-    left, kept = cut_conflicts(tree, [(other, np.zeros(5))], 1.0, 3.0)
-    assert kept.tolist() == [0, 1, 3]
-    np.testing.assert_allclose(left.radii_mm, 1.0)
+    more_points = np.array([[10.0, -5, 20], [10, 5, 20], [8, 15, 20], [10, 15, 20], [12, 15, 20]])
+    more_parents = np.array([-1, 0, 1, 1, 1])
+    trees = {
+        name: VesselTree(p, q, murray_radii(q, 1.0, 3.0), np.zeros(len(q), int), np.zeros(len(q), int))
+        for name, p, q in (("fork", points, parents), ("rake", more_points, more_parents))
+    }
+    paddings = {name: np.zeros(len(tree.parents)) for name, tree in trees.items()}
+    left = cut_conflicts(trees, paddings, dict.fromkeys(trees, 1.0), dict.fromkeys(trees, 3.0))
+    assert left["fork"].parents.tolist() == [-1, 0, 1]
+    np.testing.assert_array_equal(left["fork"].points_mm, points[[0, 1, 3]])
+    np.testing.assert_allclose(left["fork"].radii_mm, 1.0)
+    np.testing.assert_array_equal(left["rake"].points_mm, more_points)

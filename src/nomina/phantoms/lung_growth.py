@@ -80,12 +80,13 @@ def grow(
 ) -> Skeleton:
     """A skeleton that reaches the attractors, grown from a given one (which is not changed).
 
-    Attractors that can only pull a node to where there is one already are given up; that is rare.
+    Attractors that can only pull a node to where there is one already are given up; that is rare. Twigs that
+    lead to no attractor are taken away again.
     """
     tree = Skeleton(skeleton.points_mm.copy(), skeleton.parents.copy())
     left = attractors_mm
     nearest, cost = np.zeros(len(left), dtype=int), np.full(len(left), np.inf)
-    first_new = 0
+    first_new, goals = 0, [np.arange(len(tree.parents))]
     for _ in range(rule.max_steps):
         new = tree.points_mm[first_new:]
         distance = np.linalg.norm(left[:, None] - new[None], axis=2)
@@ -95,6 +96,7 @@ def grow(
         nearest = np.where(is_better, best + first_new, nearest)
         cost = np.where(is_better, total[np.arange(len(left)), best], cost)
         waits = distance.min(1) > rule.reach_mm
+        goals.append(distance[~waits].argmin(1) + first_new)
         left, nearest, cost = left[waits], nearest[waits], cost[waits]
         if not len(left):
             break
@@ -103,7 +105,20 @@ def grow(
         left, nearest, cost = left[~stuck], nearest[~stuck], cost[~stuck]
         if not len(left) or first_new == len(tree.parents):
             break
+    tree = _leading_to(tree, np.concatenate(goals))
     return Skeleton(tree.points_mm, _forked_in_two(tree, len(skeleton.parents), rule))
+
+
+def _leading_to(tree: Skeleton, goals: np.ndarray) -> Skeleton:
+    """The nodes that lie on the way from the root to some nodes."""
+    keeps = np.zeros(len(tree.parents), dtype=bool)
+    keeps[goals] = True
+    for node in range(len(keeps) - 1, 0, -1):
+        if keeps[node] and tree.parents[node] >= 0:
+            keeps[tree.parents[node]] = True
+    number = np.cumsum(keeps) - 1
+    parents = tree.parents[keeps]
+    return Skeleton(tree.points_mm[keeps], np.where(parents >= 0, number[np.maximum(parents, 0)], -1))
 
 
 def _sprout(

@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from nomina.phantoms.lung_tree import VesselTree, murray_radii, without
+from nomina.phantoms.lung_tree import VesselTree, murray_radii, num_leaves, without
 
 GAP_MM = 0.5
 """Wanted distance between the surfaces of two tubes [choice: they stay apart on a 1 mm grid]."""
@@ -17,6 +17,8 @@ SAFE_MM = 0.08
 ROUNDS = 10
 NUM_LOOKS = 4
 """So many times all edges are compared; in between only those that were near another tree [choice: time]."""
+HARDER = 0.2
+"""Each round pushes harder than the one before by this share of the first [choice]."""
 ACTIVE_MM = 0.7
 """What is farther from all other trees waits for the next look."""
 SAMPLE_MM = 0.9
@@ -57,8 +59,9 @@ def separate(
             gaps = {n: np.full(len(samples[n].points), np.inf) for n in trees}
             moves = {n: np.zeros_like(trees[n].points_mm) for n in trees}
             for here, there in permutations(trees, 2):
-                push, gap = _push(samples[here], samples[there])
-                _collect(moves[here], trees[here], samples[here], push)
+                push, gap, _ = _push(samples[here], samples[there])
+                # Tubes that are held fast by several others get loose when pushed harder and harder.
+                _collect(moves[here], trees[here], samples[here], (1 + HARDER * number) * push)
                 np.minimum(gaps[here], gap, out=gaps[here])
             if min(gap.min(initial=np.inf) for gap in gaps.values()) > STOP_MM:
                 break
@@ -88,10 +91,11 @@ def _sampled(tree: VesselTree, padding: np.ndarray, active: np.ndarray) -> _Samp
     return _Samples(points, nodes, shares, tree.radii_mm[nodes] + padding[nodes])
 
 
-def _push(here: _Samples, there: _Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement that each sample wants, and its gap to the other set (infinite where far)."""
+def _push(here: _Samples, there: _Samples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Displacement that each sample wants, its gap to the other set (infinite where far), whose it is."""
     push = np.zeros_like(here.points)
     gaps = np.full(len(here.points), np.inf)
+    partners = np.full(len(here.points), -1)
     for low, high in pairwise(RADIUS_CLASSES_MM):
         mine = np.flatnonzero((there.radii >= low) & (there.radii < high))
         if not len(mine):
@@ -103,7 +107,8 @@ def _push(here: _Samples, there: _Samples) -> tuple[np.ndarray, np.ndarray]:
             near = np.isfinite(distance)
             own, distance, other = own[near], distance[near], mine[index[near]]
             gap = distance - here.radii[own] - there.radii[other]
-            gaps[own] = np.minimum(gaps[own], gap)
+            is_nearer = gap < gaps[own]
+            gaps[own[is_nearer]], partners[own[is_nearer]] = gap[is_nearer], other[is_nearer]
             close = gap < GAP_MM
             own, other, gap = own[close], other[close], gap[close]
             away = here.points[own] - there.points[other]
@@ -111,7 +116,7 @@ def _push(here: _Samples, there: _Samples) -> tuple[np.ndarray, np.ndarray]:
             # Of two tubes the thinner one gives way.
             share = there.radii[other] ** 2 / (there.radii[other] ** 2 + here.radii[own] ** 2)
             push[own] += (np.minimum(GAP_MM - gap, 2.5) * (0.15 + 0.85 * share))[:, None] * away
-    return push, gaps
+    return push, gaps, partners
 
 
 def _collect(moves: np.ndarray, tree: VesselTree, samples: _Samples, push: np.ndarray) -> None:
@@ -148,30 +153,34 @@ def _moved(tree: VesselTree, moves: np.ndarray, is_fixed: np.ndarray) -> VesselT
 
 
 def cut_conflicts(
-    tree: VesselTree,
-    others: list[tuple[VesselTree, np.ndarray]],
-    leaf_radius_mm: float,
-    exponent: float,
-    padding: np.ndarray | None = None,
-) -> tuple[VesselTree, np.ndarray]:
-    """The tree without the branches that still touch another one, radii made anew; and which nodes are left.
+    trees: dict[str, VesselTree],
+    paddings_mm: dict[str, np.ndarray],
+    leaf_radii_mm: dict[str, float],
+    exponents: dict[str, float],
+) -> dict[str, VesselTree]:
+    """The trees without branches that still touch another tree, radii made anew.
+
+    Of two branches that touch, the one that leads to fewer ends is cut off.
 
     Args:
-        tree: The tree to cut.
-        others: Trees to keep clear of, with paddings as in `separate`.
-        leaf_radius_mm: Radius of its ends.
-        exponent: Exponent of Murray's law.
-        padding: Paddings of the tree itself.
+        trees: Trees by name.
+        paddings_mm: As in `separate`; only what is left in takes part.
+        leaf_radii_mm: Radius of the ends of each tree.
+        exponents: Exponent of Murray's law of each tree.
     """
-    padding = np.zeros(len(tree.parents)) if padding is None else padding
-    own = _sampled(tree, padding, np.isfinite(padding))
-    touches = np.zeros(len(tree.parents), dtype=bool)
-    for other, other_padding in others:
-        touches[
-            own.nodes[_push(own, _sampled(other, other_padding, np.isfinite(other_padding)))[1] < SAFE_MM]
-        ] = True
-    numbered = replace(tree, segments=np.arange(len(tree.parents)))
-    left = without(numbered, touches)
-    kept = left.segments
-    radii = murray_radii(left.parents, leaf_radius_mm, exponent)
-    return replace(left, radii_mm=radii, segments=tree.segments[kept]), kept
+    samples = {n: _sampled(trees[n], paddings_mm[n], np.isfinite(paddings_mm[n])) for n in trees}
+    ends = {n: num_leaves(tree.parents) for n, tree in trees.items()}
+    touches = {n: np.zeros(len(tree.parents), dtype=bool) for n, tree in trees.items()}
+    for here, there in permutations(trees, 2):
+        _, gaps, partners = _push(samples[here], samples[there])
+        close = np.flatnonzero(gaps < SAFE_MM)
+        own, other = samples[here].nodes[close], samples[there].nodes[partners[close]]
+        loses = ends[here][own] <= ends[there][other]
+        touches[here][own[loses]] = True
+        touches[there][other[~loses]] = True
+    result = {}
+    for name, tree in trees.items():
+        left = without(tree, touches[name])
+        radii = murray_radii(left.parents, leaf_radii_mm[name], exponents[name])
+        result[name] = replace(left, radii_mm=radii)
+    return result

@@ -23,7 +23,7 @@ from nomina.phantoms.lung_thorax import Thorax, build_thorax, lung_volume_ml
 from nomina.phantoms.lung_tree import VesselTree, num_leaves, subtree
 from nomina.phantoms.lung_veins import grow_veins, vein_tree
 
-ENDS_PER_POINT = 0.77
+ENDS_PER_POINT = 0.72
 """Share of attractors that become an end; the others lie on the way to one [measured]."""
 VEIN_POINTS = 0.85
 """Attractors of the veins per attractor of the arteries [choice]."""
@@ -76,7 +76,12 @@ def plan_lung(rng: np.random.Generator, config: LungConfig) -> LungPlan:
     )
     grown = grow_veins(thorax, bundles, stems[2], int(num_points * VEIN_POINTS), rule, rng)
     veins = vein_tree(grown, artery_end, config.artery_exponent)
-    airways, arteries, veins = _part(placed.airways, placed.arteries, veins, artery_end, config)
+    grown_ends = [int((tree.num_children == 0).sum()) for tree in (placed.arteries, veins)]
+    airways, arteries, veins = _part(
+        {"airways": placed.airways, "arteries": placed.arteries, "veins": veins},
+        {"airways": airway_end, "arteries": artery_end, "veins": artery_end},
+        config,
+    )
     return LungPlan(
         shape=shape,
         thorax=thorax,
@@ -92,6 +97,8 @@ def plan_lung(rng: np.random.Generator, config: LungConfig) -> LungPlan:
             "airway_exponent": config.airway_exponent,
             "num_artery_ends": int((arteries.num_children == 0).sum()),
             "num_vein_ends": int((veins.num_children == 0).sum()),
+            "num_artery_ends_grown": grown_ends[0],
+            "num_vein_ends_grown": grown_ends[1],
             "right_lung_ml": round(lung_volume_ml(thorax, 1), 1),
             "left_lung_ml": round(lung_volume_ml(thorax, -1), 1),
             "factors": [round(f, 4) for f in shape.factors],
@@ -100,27 +107,29 @@ def plan_lung(rng: np.random.Generator, config: LungConfig) -> LungPlan:
 
 
 def _part(
-    airways: VesselTree, arteries: VesselTree, veins: VesselTree, end_mm: float, config: LungConfig
+    trees: dict[str, VesselTree], ends_mm: dict[str, float], config: LungConfig
 ) -> tuple[VesselTree, VesselTree, VesselTree]:
     """Push the trees apart, cut what still touches, leave out airways that CT does not show."""
+    airways = trees["airways"]
     visible = airways.radii_mm >= 0.5 * config.smallest_airway_mm
     paddings = {
         "airways": np.where(visible, airway_wall_mm(airways.radii_mm), -np.inf),
-        "arteries": np.zeros(len(arteries.parents)),
-        "veins": np.zeros(len(veins.parents)),
+        "arteries": np.zeros(len(trees["arteries"].parents)),
+        "veins": np.zeros(len(trees["veins"].parents)),
     }
     # The ends at the heart and at the neck stay where they are.
     fixed = {
-        "airways": np.arange(len(airways.parents)) < 6,
-        "arteries": np.arange(len(arteries.parents)) < 4,
-        "veins": np.arange(len(veins.parents)) < 1,
+        name: np.arange(len(tree.parents)) < count
+        for (name, tree), count in zip(trees.items(), (6, 4, 1), strict=True)
     }
-    parted = separate({"airways": airways, "arteries": arteries, "veins": veins}, paddings, fixed)
-    walls = (parted["airways"], paddings["airways"])
-    arteries, _ = cut_conflicts(parted["arteries"], [walls], end_mm, config.artery_exponent)
-    others = [walls, (arteries, np.zeros(len(arteries.parents)))]
-    veins, _ = cut_conflicts(parted["veins"], others, end_mm, config.artery_exponent)
-    return subtree(parted["airways"], visible), arteries, veins
+    exponents = {
+        "airways": config.airway_exponent,
+        "arteries": config.artery_exponent,
+        "veins": config.artery_exponent,
+    }
+    left = cut_conflicts(separate(trees, paddings, fixed), paddings, ends_mm, exponents)
+    seen = left["airways"].radii_mm >= 0.5 * config.smallest_airway_mm
+    return subtree(left["airways"], seen), left["arteries"], left["veins"]
 
 
 def _mediastinal_solids(heart: Heart) -> tuple[Solid, ...]:

@@ -29,7 +29,7 @@ class LungPhantom:
     vessels: LabelMap
     """Scheme `nomina`: pulmonary trunk, left and right artery, left atrium, left and right pulmonary
     vein. A voxel belongs to a vessel when its centre lies inside the tree. Branches too thin for the grid to
-    hold them together carry 200 + the label, and are ignored."""
+    hold them together carry 100 + the label, and are ignored."""
     airways: LabelMap
     """Lumen of trachea and bronchi."""
     lobes: LabelMap
