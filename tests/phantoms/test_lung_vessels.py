@@ -259,6 +259,7 @@ def test_impossible_settings_are_refused_by_name(wrong: dict[str, tuple[float, .
         LungConfig(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_thick_slices_are_labelled_in_their_middle(make_chest: Callable[..., LungPhantom]) -> None:
     thick = make_chest(5, **TINY | {"spacing_mm": (3.2, 3.2, 4.0)})
     assert thick.layers_per_slice == 5
