@@ -33,6 +33,9 @@ Structures = Annotated[
     str, typer.Option(help="Class order: spider18, mrspineseg19, or names with commas between them.")
 ]
 Spacing = Annotated[float, typer.Option(help="In-plane spacing in mm; slices keep theirs.")]
+Shading = Annotated[
+    float | None, typer.Option(help="Even out shading over this reach in mm (about 30); without it, it stays.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes; each needs up to 1 GB of memory.")]
 Patients = Annotated[str | None, typer.Option(help="Only these patients, commas between them.")]
 Split = Annotated[Path | None, typer.Option(help="Split file (JSON) with lists `train` and `validation`.")]
@@ -48,6 +51,7 @@ def prepare_spider(
     out: Out,
     structures: Structures = "spider18",
     spacing: Spacing = 0.6,
+    shading: Shading = None,
     workers: Workers = 1,
     patients: Patients = None,
     split: Split = None,
@@ -70,7 +74,7 @@ def prepare_spider(
     _prepare(
         _select(cases, patients, split, part),
         out,
-        _config(structures, spacing),
+        _config(structures, spacing, shading),
         workers,
         force,
         skip_bad,
@@ -84,6 +88,7 @@ def prepare_mrspineseg(
     out: Out,
     structures: Structures = "mrspineseg19",
     spacing: Spacing = 0.6,
+    shading: Shading = None,
     workers: Workers = 1,
     patients: Patients = None,
     split: Split = None,
@@ -96,7 +101,7 @@ def prepare_mrspineseg(
     from nomina.learning.datasets.mrspineseg import mrspineseg_cases
 
     cases = _select(mrspineseg_cases(root), patients, split, part)
-    _prepare(cases, out, _config(structures, spacing), workers, force, skip_bad, as_json)
+    _prepare(cases, out, _config(structures, spacing, shading), workers, force, skip_bad, as_json)
 
 
 @app.command("folder")
@@ -105,6 +110,7 @@ def prepare_folder(
     out: Out,
     structures: Structures = "spider18",
     spacing: Spacing = 0.6,
+    shading: Shading = None,
     workers: Workers = 1,
     patients: Patients = None,
     split: Split = None,
@@ -117,7 +123,7 @@ def prepare_folder(
     from nomina.learning.datasets.folder import folder_cases
 
     cases = _select(folder_cases(root), patients, split, part)
-    _prepare(cases, out, _config(structures, spacing), workers, force, skip_bad, as_json)
+    _prepare(cases, out, _config(structures, spacing, shading), workers, force, skip_bad, as_json)
 
 
 @app.command("phantoms")
@@ -129,6 +135,7 @@ def prepare_phantoms(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first spine; the next has seed + 1.")] = 0,
     structures: Structures = "spider18",
     spacing: Spacing = 0.6,
+    shading: Shading = None,
     workers: Workers = 1,
     force: Force = False,
     as_json: AsJson = False,
@@ -136,7 +143,7 @@ def prepare_phantoms(
     """Spine phantoms with known truth."""
     from nomina.learning import prepare
 
-    config = _config(structures, spacing)
+    config = _config(structures, spacing, shading)
     with _progress(2 * count) as on_case:
         dataset = prepare.prepare_phantoms(out, count, seed, config, workers, force=force, on_case=on_case)
     _show(dataset, as_json)
@@ -152,12 +159,14 @@ def _select(cases: "list[Case]", patients: str | None, split: Path | None, part:
     return cases if split is None else select_patients(cases, read_split(split, part))
 
 
-def _config(structures: str, spacing_mm: float) -> "PrepareConfig":
+def _config(structures: str, spacing_mm: float, shading_mm: float | None) -> "PrepareConfig":
     from nomina.imaging.preparation import ImagePreparation
     from nomina.learning.prepared import STRUCTURE_PRESETS, PrepareConfig
 
     names = STRUCTURE_PRESETS.get(structures) or tuple(name.strip() for name in structures.split(","))
-    return PrepareConfig(structures=names, image=ImagePreparation(in_plane_spacing_mm=spacing_mm))
+    return PrepareConfig(
+        structures=names, image=ImagePreparation(in_plane_spacing_mm=spacing_mm, shading_mm=shading_mm)
+    )
 
 
 def _prepare(

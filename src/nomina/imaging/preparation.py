@@ -21,6 +21,8 @@ from nomina.imaging.volume import Volume
 SLICE_MARGIN = 1.5
 """A scan counts as not sagittal when its coarsest axis exceeds the left-right spacing by this factor [choice:
 isotropic scans pass, thick axial and coronal slices do not]."""
+AIR_SHARE = 0.15
+"""Share of a scan's mean that counts as even background when its shading is taken out [choice]."""
 
 
 @config
@@ -32,9 +34,14 @@ class ImagePreparation:
     clip_percentiles: tuple[float, float] = (0.5, 99.5)
     """Percentiles of all voxels at which intensities are clipped [choice: usual for MR, which has no absolute
     scale]."""
+    shading_mm: float | None = None
+    """Reach over which the scan is made even: each voxel is divided by the mean about it, so that tissue near
+    a surface coil is no brighter than the same tissue far from it. None leaves the shading [choice]."""
 
     def __post_init__(self) -> None:
         low, high = self.clip_percentiles
+        if self.shading_mm is not None and not self.shading_mm >= 5:
+            raise ConfigError(f"shading_mm must be at least 5 or null, got {self.shading_mm}")
         if not 0.05 <= self.in_plane_spacing_mm <= 10:
             raise ConfigError(f"in_plane_spacing_mm must lie in 0.05 to 10, got {self.in_plane_spacing_mm}")
         if not 0 <= low < high <= 100:
@@ -66,10 +73,28 @@ def normalise(volume: Volume, preparation: ImagePreparation) -> tuple[Float[np.n
             f"check that the file holds an image"
         )
     resampled = _InPlane.between(canonical.grid, target).apply(np.clip(array, low, high))
+    if preparation.shading_mm is not None:
+        resampled = _even(resampled - np.float32(low), target, preparation.shading_mm)
     mean, deviation = float(resampled.mean(dtype=np.float64)), float(resampled.std(dtype=np.float64))
     resampled -= np.float32(mean)
     resampled /= np.float32(deviation)
     return resampled, target
+
+
+def _even(
+    array: Float[np.ndarray, "i j k"], grid: Grid, shading_mm: float
+) -> Float[np.ndarray, "i j k"]:
+    """A scan, 0 or more, divided by its smooth part; `shading_mm` is the deviation of the smoothing kernel.
+
+    A share of the scan's mean is added below, so that noise in air is not raised to the level of tissue.
+    """
+    # Three running means are close to a Gaussian and take the same time at any width; their variances add up.
+    width_mm = 2 * shading_mm
+    sizes = [2 * round((width_mm / spacing_mm - 1) / 2) + 1 for spacing_mm in grid.spacing_mm]
+    smooth = array
+    for _ in range(3):
+        smooth = ndimage.uniform_filter(smooth, size=[max(1, size) for size in sizes], mode="nearest")
+    return array / (smooth + np.float32(AIR_SHARE * array.mean(dtype=np.float64)))
 
 
 def prepared_grid(grid: Grid, preparation: ImagePreparation) -> Grid:
