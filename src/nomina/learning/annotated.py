@@ -20,8 +20,8 @@ MANY_ML = 2.0
 
 LOPSIDED = 0.15
 """A side, told by the body's midline, is empty below this share of the other's volume [choice: vessels by
-threshold in two real CTs have 0.58 and 0.39; of one lung's tree only the trunk
-reaches over the midline]."""
+threshold in two real CTs have 0.58 and 0.39; of one lung's tree only the trunk reaches over the
+midline]."""
 
 TISSUE_HU = -300.0
 """Body without lungs and air, whose mean lies on the midline [choice]."""
