@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from nomina.anatomy.schemes import read_label_map
@@ -47,6 +48,27 @@ def write_scan(path: Path, extra: int = 0) -> Path:
 @pytest.fixture
 def run(run_nomina: Run) -> Run:
     return partial(run_nomina, "segment")
+
+
+@pytest.fixture
+def write_series() -> Callable[..., None]:
+    """Writes two MR slices of one value as the series of a UID, beside what is in the folder."""
+
+    def write_slices(folder: Path, uid: str, value: int) -> None:
+        folder.mkdir(exist_ok=True)
+        for k in range(2):
+            dataset = pydicom.Dataset()
+            dataset.file_meta = pydicom.dataset.FileMetaDataset()
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.MRImageStorage
+            dataset.SOPInstanceUID = f"{uid}.{k + 1}"
+            dataset.SeriesInstanceUID, dataset.Modality = uid, "MR"
+            dataset.ImagePositionPatient = [0, 0, 4 * k]
+            dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
+            dataset.set_pixel_data(np.full((5, 6), value, dtype=np.uint16), "MONOCHROME2", 16)
+            dataset.save_as(folder / f"{uid}-{k}.dcm", enforce_file_format=True)
+
+    return write_slices
 
 
 def test_a_scan_and_words_give_a_label_map_in_the_scans_geometry(run: Run, scan: Path) -> None:
@@ -308,3 +330,27 @@ def test_a_failing_rewrite_leaves_the_earlier_result(
     run(scan, "-p", "L5 vertebra")
     assert {path.name: path.read_bytes() for path in Path().glob("*scan_seg*")} == before
     assert not [path for path in Path().iterdir() if path.name.startswith(".")]
+
+
+def test_one_of_several_series_is_chosen_by_its_uid(
+    run: Run, tmp_path: Path, write_series: Callable[..., None]
+) -> None:
+    for uid, name in (("1.2.3", "L4 vertebra"), ("1.2.4", "L5 vertebra")):
+        write_series(tmp_path / "study", uid, structure(name).label)
+    code, _, err = run("study", "-p", "L4 vertebra")
+    assert code == 1
+    assert "--series UID" in err
+    assert "1.2.3 (number" in err
+    code, out, _ = run("study", "-p", "L4 vertebra", "--series", "1.2.3", "-o", "out.nii.gz")
+    assert code == 0
+    assert "present" in out
+    assert read_label_map("out.nii.gz").present() == ("L4 vertebra",)
+
+
+def test_a_series_of_several_scans_is_wrong_usage(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    write_scan(tmp_path / "b.nii.gz")
+    assert run("a.nii.gz", "b.nii.gz", "--all", "--series", "1.2.3")[0] == 2
+    code, _, err = run("a.nii.gz", "--all", "--series", "1.2.3")
+    assert code == 1
+    assert "only DICOM has series" in err

@@ -223,9 +223,55 @@ def test_several_series_are_listed_and_one_can_be_chosen(
     with pytest.raises(DicomError, match=r"2 series are mixed") as caught:
         read_series(tmp_path)
     assert f"\n  {uid} (number 5, CT, 9 files)" in str(caught.value)
+    assert "`nomina segment ... --series UID`" in str(caught.value)
+    np.testing.assert_array_equal(read_volume(tmp_path, series_uid=uid).array, stored + 5 - 1024)
     np.testing.assert_array_equal(read_series(tmp_path, series_uid=uid).array, stored + 5 - 1024)
     with pytest.raises(DicomError, match=r"series 1\.2\.3 is not here; choose one of:"):
         read_series(tmp_path, series_uid="1.2.3")
+
+
+def reinterpret(paths: list[Path], photometric: str) -> None:
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.PhotometricInterpretation = photometric
+        dataset.save_as(path)
+
+
+def test_images_stored_inverted_come_out_with_air_dark(
+    tmp_path: Path, ct_grid: Grid, stored: np.ndarray, dicom_writer: Writer
+) -> None:
+    """MONOCHROME1 shows its lowest value as white; only the tag differs between the two folders."""
+    tags = {"Modality": "MR", "RescaleSlope": None, "RescaleIntercept": None}
+    dicom_writer(tmp_path / "plain", stored, ct_grid, **tags)
+    inverted = dicom_writer(tmp_path / "inverted", 1000 - stored, ct_grid, **tags)
+    reinterpret(inverted, "MONOCHROME1")
+    volume = read_series(tmp_path / "inverted")
+    expected = read_series(tmp_path / "plain").array
+    np.testing.assert_array_equal(volume.array - volume.array.min(), expected - expected.min())
+    assert volume.array.dtype == expected.dtype
+    (note,) = volume.notes
+    assert "MONOCHROME1" in note
+    assert f"{1000 - stored.max()} + 1000 - value" in note
+
+
+def test_hounsfield_units_stay_whatever_the_display_says(
+    tmp_path: Path, ct_grid: Grid, stored: np.ndarray, dicom_writer: Writer
+) -> None:
+    reinterpret(dicom_writer(tmp_path, stored, ct_grid), "MONOCHROME1")
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.array, stored - 1024)
+    (note,) = volume.notes
+    assert "MONOCHROME1" in note
+    assert "stay as they are" in note
+
+
+def test_slices_of_both_kinds_are_refused(
+    tmp_path: Path, ct_grid: Grid, stored: np.ndarray, dicom_writer: Writer
+) -> None:
+    reinterpret(dicom_writer(tmp_path, stored, ct_grid)[:2], "MONOCHROME1")
+    with pytest.raises(DicomError, match=r"2 of 9 files are MONOCHROME1") as caught:
+        read_series(tmp_path)
+    assert caught.value.code == "mixed-photometric"
 
 
 def test_localizers_other_objects_and_foreign_files_are_left_out_with_notes(

@@ -1,14 +1,20 @@
 """Small labelled scans as files, in the layouts of the datasets and as prepared datasets."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 import torch
 
+from nomina.imaging.grid import Grid
+from nomina.imaging.itk_files import to_sitk
 from nomina.imaging.preparation import ImagePreparation
+from nomina.imaging.volume import LabelMap, Volume
 from nomina.language.bank import PromptBank, Provenance
 from nomina.language.prompts import TEMPLATE_VERSION, all_sentences
 from nomina.learning.prepared import (
@@ -185,3 +191,78 @@ def spider_folder(
         write_image(root / "images" / f"{stem}.mha", scan)
         write_image(root / "masks" / f"{stem}.mha", labels)
     return root
+
+
+class Chest:
+    """A CT of boxes at 10 mm with vessels on both sides, in any of the 48 axis orders."""
+
+    shape = (34, 26, 30)
+    """Along R, A, S; the world's origin is the middle."""
+    scan: np.ndarray
+    """Hounsfield units: spine behind, heart to the left, the base of the right lung higher."""
+    vessels: np.ndarray
+    """1 artery, 2 vein; the right side has a third more."""
+    sided: np.ndarray
+    """As LA-CAF numbers them: 1 left artery, 2 left vein, 3 right artery, 4 right vein."""
+    names = MappingProxyType({1: "pulmonary artery", 2: "pulmonary vein"})
+    orders = tuple(
+        itertools.product(itertools.permutations(range(3)), itertools.product((False, True), repeat=3))
+    )
+    """All ways to store three axes: their order, and which of them run backwards."""
+
+    def __init__(self) -> None:
+        self.scan = np.full(self.shape, -1000.0)
+        self.scan[3:31, 3:23] = 40
+        self.scan[5:15, 6:20, 4:26] = -850
+        self.scan[19:29, 6:20, 7:26] = -850
+        self.scan[16:18, 4:7] = 400
+        self.scan[11:19, 13:20, 7:15] = 40
+        self.vessels = np.zeros(self.shape, dtype=np.uint8)
+        for first, last in ((7, 10), (22, 26)):
+            self.vessels[first:last, 9:11, 10:20] = 1
+            self.vessels[first:last, 12:14, 10:20] = 2
+        self.sided = self.vessels.copy()
+        self.sided[17:][self.vessels[17:] > 0] += 2
+
+    @property
+    def grid(self) -> Grid:
+        affine = np.diag([10.0, 10.0, 10.0, 1.0])
+        affine[:3, 3] = [-5 * (size - 1) for size in self.shape]
+        return Grid(self.shape, affine)
+
+    def stored(self, array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:
+        """The same voxels at the same places in another axis order."""
+        turned = array.transpose(order)[tuple(slice(None, None, -1 if flip else None) for flip in flips)]
+        affine = np.array(self.grid.affine)[:, [*order, 3]]
+        for axis, flip in enumerate(flips):
+            if flip:
+                affine[:3, 3] += (turned.shape[axis] - 1) * affine[:3, axis]
+                affine[:3, axis] *= -1
+        return Volume(np.ascontiguousarray(turned), Grid(turned.shape, affine), modality="CT")
+
+    def write(self, path: Path, image: Volume) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".mhd":
+            SimpleITK.WriteImage(to_sitk(image.array.astype(np.int16), image.grid), str(path))
+        else:
+            array = image.array.astype(np.int16)
+            nibabel.save(nibabel.Nifti1Image(array, image.grid.affine), path)
+
+    def label_map(self, array: np.ndarray, names: Mapping[int, str] | None = None) -> LabelMap:
+        return LabelMap(array.astype(np.uint8), self.grid, names=names or self.names)
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(self.scan.astype(np.int16), self.grid, modality="CT")
+
+    @staticmethod
+    def x_mm(label_map: LabelMap, name: str) -> float:
+        """World x of a structure's middle after canonicalisation; negative is the patient's left."""
+        canonical = label_map.canonical()
+        return float(canonical.grid.to_world(np.argwhere(canonical.mask(name)))[:, 0].mean())
+
+
+@pytest.fixture(scope="session")
+def chest() -> Chest:
+    """A chest of boxes; do not change its arrays."""
+    return Chest()

@@ -67,6 +67,33 @@ def test_descriptions_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
         folder_cases(tmp_path)
 
 
+def test_each_scan_says_what_was_annotated_in_it(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.mha", "images/b.mha")
+    describe(tmp_path, scheme="la_caf", annotated={"a": ["left pulmonary artery", "left pulmonary vein"]})
+    a, b = folder_cases(tmp_path)
+    assert a.annotated == ("left pulmonary artery", "left pulmonary vein")
+    assert b.annotated is None
+    describe(tmp_path, labels={"pulmonary artery": 3}, annotated={"b": ["right pulmonary artery"]})
+    assert folder_cases(tmp_path)[1].annotated == ("right pulmonary artery",)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "message"),
+    [
+        ({"a.mha": ["pulmonary artery"]}, "names a.mha, which is no scan here"),
+        ({"a": ["pulmonary vein"]}, "a: 'annotated' names 'pulmonary vein', for which there is no label"),
+        ({"a": ["pulmonary arter"]}, "nearest structures"),
+    ],
+)
+def test_annotated_that_means_nothing_is_refused(
+    tmp_path: Path, annotated: dict[str, list[str]], message: str
+) -> None:
+    touch(tmp_path, "images/a.mha")
+    describe(tmp_path, scheme="parse2022", annotated=annotated)
+    with pytest.raises(CaseError, match=message):
+        folder_cases(tmp_path)
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.mha", "images/a.nii.gz")
     with pytest.raises(CaseError, match="keep one"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nomina.errors import CheckpointError, ConfigError, OutputError
@@ -100,3 +101,27 @@ def test_an_unwritable_place_is_said(
 ) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         save_state(make_state(0), tiny_recipe, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("bad tensor")])
+def test_a_state_that_cannot_be_written_leaves_the_earlier_one_and_nothing_else(
+    make_state: Callable[..., TrainingState],
+    tiny_recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_state(make_state(0), tiny_recipe, folder)
+    before = (folder / STATE_FILE).read_bytes()
+
+    def half(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr("nomina.learning.training_state.save_file", half)
+    with pytest.raises(OutputError, match=rf"{STATE_FILE} cannot be written"):
+        save_state(make_state(1), tiny_recipe, folder)
+    assert [path.name for path in folder.iterdir()] == [STATE_FILE]
+    assert (folder / STATE_FILE).read_bytes() == before

@@ -57,6 +57,10 @@ Output = Annotated[
         "-o", "--output", metavar="OUT", help="File (one scan) or folder.  [default: ./<scan>_seg.nii.gz]"
     ),
 ]
+Series = Annotated[
+    str | None,
+    typer.Option(metavar="UID", help="Which DICOM series, where INPUT holds several (an error lists them)."),
+]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave scans alone that have a result.")]
 Picture = Annotated[bool, typer.Option("--picture", help="Draw an overlay (PNG) beside each label map.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
@@ -74,6 +78,7 @@ def segment(
     file_format: Annotated[
         Format | None, typer.Option("--format", help="Where OUT is no file.  [default: nii.gz]")
     ] = None,
+    series: Series = None,
     skip_existing: SkipExisting = False,
     picture: Picture = False,
     device: Device = "auto",
@@ -93,6 +98,8 @@ def segment(
     jobs = plan_jobs(inputs, output, f".{file_format or Format.nifti}")
     if file_format and not jobs[0].label_map.name.endswith(file_format):
         raise typer.BadParameter(f"--format {file_format} contradicts {jobs[0].label_map.name}")
+    if series and len(jobs) > 1:
+        raise typer.BadParameter(f"--series goes with one INPUT, got {len(jobs)} scans")
     waiting = [job for job in jobs if not (skip_existing and job.is_done)]
     if len(waiting) < len(jobs):
         typer.echo(f"skipped {len(jobs) - len(waiting)} of {len(jobs)} scans that have a result", err=True)
@@ -102,7 +109,7 @@ def segment(
 
     segmenter = Segmenter.load(model, device=device)
     segmenter.resolve(words)
-    request = _Request(segmenter, words, load_scheme(scheme), picture)
+    request = _Request(segmenter, words, load_scheme(scheme), picture, series)
     _segment_all(waiting, request, _print_json if as_json else _print_table)
 
 
@@ -167,12 +174,13 @@ class _Request:
     words: list[str] | None
     scheme: "LabelScheme"
     has_picture: bool
+    series_uid: str | None = None
 
     def carry_out(self, job: "Job", report: Callable[[float], None]) -> "Segmentation":
         from nomina.imaging.read import read_volume
         from nomina.reporting.sidecar import in_scheme
 
-        volume = read_volume(job.source)
+        volume = read_volume(job.source, series_uid=self.series_uid)
         found = self.segmenter(volume, self.words, progress=report)
         result = in_scheme(found, self.scheme)
         job.write(result, picture_of=volume if self.has_picture else None)

@@ -34,7 +34,8 @@ _TAGS = [
     "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "Columns",
     "NumberOfFrames", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *SEQUENCE_TAGS,
+    "PhotometricInterpretation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    *SEQUENCE_TAGS,
 ]  # fmt: skip
 """All that is read of a header; nothing in it names the patient."""
 
@@ -69,11 +70,12 @@ def read_series(source: Path | str | Sequence[Path], series_uid: str | None = No
 
     Returns:
         Rescaled intensities (Hounsfield units for CT), axes i along rows, j along columns, k along the
-        slices, with modality and, for MR, the weighting where it is clear.
+        slices, with modality and, for MR, the weighting where it is clear. Air is dark: grey values that are
+        stored inverted (MONOCHROME1) are turned, values with a physical unit stay, and the notes say which.
 
     Raises:
         DicomError: No series or several, a file is damaged, slices are missing, repeated, shifted (gantry
-            tilt) or differ in size, orientation or spacing, or pixels cannot be decoded.
+            tilt) or differ in size, orientation, spacing or in what is white, or pixels cannot be decoded.
     """
     files = sorted(Path(source).iterdir()) if isinstance(source, (str, Path)) else list(source)
     headers, notes = _scan_headers(files)
@@ -91,8 +93,11 @@ def read_series(source: Path | str | Sequence[Path], series_uid: str | None = No
             f"Slices lie {step_mm:.4g} mm apart by their positions, which were used; the header "
             f"says {abs(declared_mm):.4g} mm."
         )
+    array = _voxels(frames)
+    if _is_inverted(headers):
+        array = _turned(array, frames, first.get("Modality"), notes)
     return Volume(
-        _voxels(frames),
+        array,
         stack_grid(frames, step_mm),
         modality=first.get("Modality") or None,
         sequence=mr_sequence(first) if first.get("Modality") == "MR" else None,
@@ -185,7 +190,7 @@ def _one_series(headers: list[tuple[Path, Any]], series_uid: str | None) -> list
         raise DicomError(f"series {series_uid} is not here; choose one of:{listing}", code="no-such-series")
     raise DicomError(
         f"{len(series)} series are mixed here, expected one; put each in its own folder, or choose one by "
-        f"`read_series(source, series_uid=...)`:{listing}",
+        f"`nomina segment ... --series UID` (in Python `read_series(source, series_uid=UID)`):{listing}",
         code="mixed-series",
     )
 
@@ -210,6 +215,36 @@ def _voxels(frames: list[Frame]) -> Num[np.ndarray, "i j k"]:
         stored = _pixels(path)
         images.update({number: _rescaled(frames[number], stored) for number in numbers})
     return np.stack([images[number] for number in range(len(frames))]).transpose(2, 1, 0)
+
+
+def _is_inverted(headers: list[tuple[Path, Any]]) -> bool:
+    """Whether low values are shown white (MONOCHROME1)."""
+    num_inverted = sum(header.get("PhotometricInterpretation") == "MONOCHROME1" for _, header in headers)
+    if 0 < num_inverted < len(headers):
+        raise DicomError(
+            f"{num_inverted} of {len(headers)} files are MONOCHROME1 (low values are white), the others are "
+            f"not; export the original series",
+            code="mixed-photometric",
+        )
+    return num_inverted > 0
+
+
+def _turned(
+    array: Num[np.ndarray, "i j k"], frames: list[Frame], modality: str | None, notes: list[str]
+) -> Num[np.ndarray, "i j k"]:
+    """Inverted grey values with air dark; what is measured in a unit is no matter of display, and stays."""
+    is_rescaled = any(frame.slope != 1 or frame.intercept != 0 for frame in frames)
+    if modality == "PT" or (modality == "CT" and is_rescaled):
+        notes.append(
+            "The images are to be shown inverted (MONOCHROME1); values with a unit stay as they are."
+        )
+        return array
+    low, high = array.min(), array.max()
+    notes.append(
+        f"The images are stored inverted (MONOCHROME1); each value became {low:g} + {high:g} - value, so "
+        f"that air is dark."
+    )
+    return (high - array) + low  # In this order no integer type overflows.
 
 
 def _rescaled(

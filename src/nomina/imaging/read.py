@@ -28,12 +28,13 @@ _READERS = {
 _SUPPORTED = f"{', '.join(_READERS)}, a DICOM folder, a .zip of a DICOM series or a multi-frame DICOM file"
 
 
-def read_volume(path: Path | str) -> Volume:
+def read_volume(path: Path | str, *, series_uid: str | None = None) -> Volume:
     """Read one scan.
 
     Args:
         path: A NIfTI, MetaImage or NRRD file, a folder or .zip with one DICOM series, or a multi-frame DICOM
             file.
+        series_uid: SeriesInstanceUID of the DICOM series to read, where several lie together.
 
     Returns:
         Intensities in the file's own axis order on a RAS+ grid in mm. Integers stay integers where
@@ -41,12 +42,13 @@ def read_volume(path: Path | str) -> Volume:
         sequence are known from DICOM only.
 
     Raises:
-        VolumeError: The file is missing, damaged or not one 3D volume, or its header contradicts itself.
+        VolumeError: The file is missing, damaged or not one 3D volume, its header contradicts itself, or
+            `series_uid` is given for a file that is not DICOM.
         DicomError: The DICOM series is incomplete, mixed or unreadable.
     """
     path = Path(path)
     try:
-        volume = _read(path)
+        volume = _read(path, series_uid)
         _check_is_3d(volume.grid)
     except OSError as error:
         raise VolumeError(
@@ -126,26 +128,30 @@ def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), None)
 
 
-def _read(path: Path) -> Volume:
+def _read(path: Path, series_uid: str | None) -> Volume:
     if path.is_dir():
-        return read_series(path)
+        return read_series(path, series_uid)
     if not path.exists():
         raise VolumeError("no such file or folder; check the name", code="missing-file")
     if path.stat().st_size == 0:
         raise VolumeError("the file is empty; copy or export it again", code="empty-file")
     if suffix := _suffix(path):
+        if series_uid is not None:
+            raise VolumeError(
+                "only DICOM has series, this is another file; give no series", code="no-such-series"
+            )
         return _READERS[suffix](path)
     if path.suffix.lower() == ".zip":
-        return _read_zip(path)
+        return _read_zip(path, series_uid)
     if is_dicom_file(path):
-        return read_series([path])
+        return read_series([path], series_uid)
     raise VolumeError(f"this is not a volume that nomina reads; expected {_SUPPORTED}", code="unknown-format")
 
 
-def _read_zip(path: Path) -> Volume:
+def _read_zip(path: Path, series_uid: str | None) -> Volume:
     with tempfile.TemporaryDirectory(prefix="nomina-") as folder:
         num_skipped = extract_dicom(path, Path(folder))
-        volume = read_series(Path(folder))
+        volume = read_series(Path(folder), series_uid)
     if not num_skipped:
         return volume
     return replace(

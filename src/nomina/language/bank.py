@@ -7,19 +7,18 @@ what the encoder `table:<file.npz>` reads.
 import dataclasses
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from jaxtyping import Float
 
-from nomina.errors import CheckpointError, EncoderError, OutputError
+from nomina.errors import CheckpointError, EncoderError
+from nomina.imaging.files import atomic_path
 
 _FORMAT = "nomina-prompt-bank-1"
 
@@ -126,16 +125,9 @@ class PromptBank:
         Raises:
             OutputError: The file cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
         header = _json_bytes(self._header() | {"sha256": self.digest})
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, header=np.frombuffer(header, dtype=np.uint8), vectors=self.vectors)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"cannot write the prompt bank {path}: {error}") from error
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, header=np.frombuffer(header, dtype=np.uint8), vectors=self.vectors)
 
     @classmethod
     def load(cls, path: Path | str) -> "PromptBank":

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nomina.errors import CaseError
+from nomina.imaging.volume import LabelMap, Volume
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Case:
     """Part of the dataset as its authors divide it, e.g. "training"."""
     doubtful: str | None = None
     """Why the labels of this case may be wrong; None where nothing speaks against them."""
+    annotated: tuple[str, ...] | None = None
+    """Names (of the vocabulary) of the structures that were annotated in this case; None: all that the scheme
+    names. Where the scheme names a whole, its side may stand here: "left pulmonary artery" says that only
+    the left half of "pulmonary artery" was drawn. Background says nothing about a structure that is not
+    named here."""
+    more_paths: tuple[Path, ...] = ()
+    """Further files that the case is made from, e.g. a second mask; a change in one makes the case anew."""
+    load: "Callable[[Case], tuple[Volume, LabelMap]] | None" = None
+    """Reads the files where that takes more than a scan and a label map on one grid; None reads these two."""
 
 
 def natural_order(name: str) -> tuple[tuple[int, int | str], ...]:

@@ -8,18 +8,16 @@ A case is part of the dataset once its record stands in `dataset.json`, which is
 """
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 from pydantic import TypeAdapter
 
 from nomina.config import config, to_plain
-from nomina.errors import CaseError, ConfigError, OutputError
+from nomina.errors import CaseError, ConfigError
+from nomina.imaging.files import atomic_path, write_text_atomic
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation
 from nomina.learning.cases import natural_order
@@ -181,13 +179,13 @@ def write_index(dataset: PreparedDataset) -> None:
         "left_out": dataset.left_out,
         "cases": [{key: value for key, value in asdict(case).items() if key != "folder"} for case in cases],
     }
-    text = json.dumps(content, ensure_ascii=False)
-    _replace(dataset.folder / "dataset.json", lambda file: file.write(text.encode()))
+    write_text_atomic(dataset.folder / "dataset.json", json.dumps(content, ensure_ascii=False))
 
 
 def write_array(folder: Path, case_id: str, kind: str, array: np.ndarray) -> None:
     """Write "image" or "labels" of a case in one step."""
-    _replace(_array_path(folder, case_id, kind), lambda file: np.save(file, np.ascontiguousarray(array)))
+    with atomic_path(_array_path(folder, case_id, kind)) as temporary, temporary.open("wb") as file:
+        np.save(file, np.ascontiguousarray(array))
 
 
 def remove_arrays(folder: Path, case_id: str) -> None:
@@ -198,15 +196,3 @@ def remove_arrays(folder: Path, case_id: str) -> None:
 
 def _array_path(folder: Path, case_id: str, kind: str) -> Path:
     return folder / f"{case_id}.{kind}.npy"
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error}; free space or choose another folder"
-        ) from error

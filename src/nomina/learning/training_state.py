@@ -1,7 +1,6 @@
 """Everything that changes while training, and the one file from which a killed run goes on."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from nomina.config import to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
+from nomina.imaging.files import atomic_path
 from nomina.learning.recipe import Recipe
 from nomina.networks.build import SliceNetwork
 
@@ -54,14 +54,13 @@ def save_state(state: TrainingState, recipe: Recipe, folder: Path) -> None:
         "recipe": to_plain(recipe),
     }
     path = folder / STATE_FILE
-    part = path.with_name(path.name + ".part")
-    try:
-        save_file(stored, part, {"nomina": json.dumps(meta)})
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{path} cannot be written: {error}; free space or train into another folder"
-        ) from error
+    with atomic_path(path) as temporary:
+        try:
+            save_file(stored, temporary, {"nomina": json.dumps(meta)})
+        except SafetensorError as error:
+            raise OutputError(
+                f"{path} cannot be written: {error}; free space or train into another folder"
+            ) from error
 
 
 def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:

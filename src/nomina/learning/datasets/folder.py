@@ -7,10 +7,13 @@ dataset.json                              optional, see `FolderDescription`
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from nomina.anatomy.schemes import load_scheme
 from nomina.config import config, parse_config
 from nomina.errors import CaseError
+from nomina.learning.annotated import require_annotated
 from nomina.learning.cases import Case, natural_order
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
@@ -30,6 +33,9 @@ class FolderDescription:
     """MR weighting of all scans: "T1" or "T2"."""
     patients: dict[str, str] = dataclasses.field(default_factory=dict)
     """Patient of each scan name; a scan that is not listed is a patient of its own."""
+    annotated: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """What was annotated in each scan that is labelled in part, as `Case.annotated`; in a scan that is not
+    listed it is all that the label values name."""
 
 
 def folder_cases(root: Path | str) -> list[Case]:
@@ -41,7 +47,8 @@ def folder_cases(root: Path | str) -> list[Case]:
         root: The folder that holds `images` and `labels`.
 
     Raises:
-        CaseError: There are no scans, or one name stands for two files.
+        CaseError: There are no scans, one name stands for two files, or `annotated` names a scan that is not
+            there or a structure without label.
         ConfigError: `dataset.json` holds an unknown key or a wrong value.
     """
     root = Path(root)
@@ -52,19 +59,37 @@ def folder_cases(root: Path | str) -> list[Case]:
             f"{root} holds no images/*{{{','.join(SUFFIXES)}}}; put scans into images/ "
             f"and label maps into labels/"
         )
+    scheme = description.scheme or ("nomina" if description.labels is None else description.name)
+    names = volumes.keys() | label_maps.keys()
+    _check_annotated(description, scheme, names)
     return [
         Case(
             id=name,
             patient=description.patients.get(name, name),
             volume_path=volumes.get(name, root / "images" / f"{name}.nii.gz"),
             label_map_path=label_maps.get(name, root / "labels" / f"{name}.nii.gz"),
-            scheme=description.scheme or ("nomina" if description.labels is None else description.name),
+            scheme=scheme,
             dataset=description.name,
             labels=description.labels,
             sequence=description.sequence,
+            annotated=description.annotated.get(name),
         )
-        for name in sorted(volumes.keys() | label_maps.keys(), key=natural_order)
+        for name in sorted(names, key=natural_order)
     ]
+
+
+def _check_annotated(description: FolderDescription, scheme: str, names: Iterable[str]) -> None:
+    """A scan name that is mistyped here would count as labelled in full."""
+    strangers = sorted(description.annotated.keys() - set(names), key=natural_order)
+    if strangers:
+        raise CaseError(
+            f"dataset.json: 'annotated' names {', '.join(strangers)}, which is no scan here; expected the "
+            f"name of a file without its suffix"
+        )
+    if description.annotated:
+        labelled = description.labels or load_scheme(scheme).labels.values()
+        for name, annotated in description.annotated.items():
+            require_annotated(annotated, labelled, f"dataset.json, {name}")
 
 
 def _read_description(path: Path) -> FolderDescription:
