@@ -1,10 +1,12 @@
-"""Every `python` block of the README and of docs/ runs; so does every relative link lead somewhere.
+"""Every `python` block of the README and of docs/ runs, every `nomina` command line is understood, and every
+relative link leads somewhere.
 
 A block runs in an empty folder that holds a small lumbar phantom as `lumbar_t2.nii.gz` and its truth as
 `reference.nii.gz`; blocks of one page share their names. "```python no-run: reason" leaves a block out.
 """
 
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```python(?P<info>[^\n]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?: {4})?(nomina (?:[^\n\\]|\\\n)+)$", re.MULTILINE)
 NO_RUN = re.compile(r"no-run: \w+")
 
 
@@ -102,3 +105,41 @@ def test_the_readme_names_every_command() -> None:
 
 def test_the_readme_stays_short() -> None:
     assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) < 150
+
+
+def command_lines() -> list[tuple[str, str]]:
+    return [
+        (page_id(page), match[1].replace("\\\n", " "))
+        for page in PAGES
+        for match in COMMAND.finditer(_code(page.read_text(encoding="utf-8")))
+    ]
+
+
+def _code(text: str) -> str:
+    """Fenced shell blocks and indented blocks of a page; all else left out."""
+    fences = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    shell = [code for language, code in fences if language in ("", "bash", "sh", "console")]
+    return "\n".join([*shell, *re.findall(r"^ {4}\S.*$", outside, re.MULTILINE)])
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_a_command_line_of_a_page_is_understood(
+    page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command, options and values are known; nothing is run, and files need not exist."""
+    from nomina.cli.main import COMMANDS, load_command
+
+    monkeypatch.chdir(tmp_path)
+    _, name, *words = shlex.split(line, comments=True)
+    assert name in COMMANDS, f"{page}: {line}"
+    command = load_command(name)
+    if hasattr(command, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, f"{page}: {line}"
+        command, words = command.commands[words[0]], words[1:]
+    if "--help" not in words:
+        command.make_context(name, words)
+
+
+def test_the_pages_hold_command_lines() -> None:
+    assert len(command_lines()) > 20
