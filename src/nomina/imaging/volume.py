@@ -10,6 +10,9 @@ from jaxtyping import Integer, Num
 from nomina.errors import GridMismatchError, SchemeError, VolumeError
 from nomina.imaging.grid import Grid, canonical_axes, reoriented_affine
 
+MOST_LISTED = 50
+"""Label maps have fewer unknown values than this; scans have thousands of values [choice]."""
+
 _Gridded = TypeVar("_Gridded", bound="_GriddedArray")  # not Self: beartype cannot check it method by method
 
 
@@ -95,10 +98,15 @@ class LabelMap(_GriddedArray):
         values = {int(v) for v in np.unique(self.array)}
         unnamed = sorted(values - {0} - set(self.names) - set(self.ignored))
         if unnamed:
+            scheme = f" in scheme {self.scheme!r}" if self.scheme else ""
+            listed = ", ".join(map(str, unnamed[:MOST_LISTED]))
+            if len(unnamed) > MOST_LISTED:
+                raise SchemeError(
+                    f"{len(unnamed)} label values have no name{scheme} ({listed}, …); this looks like a scan "
+                    f"and not like a label map"
+                )
             raise SchemeError(
-                f"label values {unnamed} have no name"
-                + (f" in scheme {self.scheme!r}" if self.scheme else "")
-                + "; name the scheme that this file follows"
+                f"label values [{listed}] have no name{scheme}; name the scheme that this file follows"
             )
 
     def value_of(self, name: str) -> int:

@@ -150,7 +150,7 @@ def test_a_slip_is_measured_along_the_face_below(slip_mm: float, tilt_deg: float
 def test_a_slip_is_over_the_next_vertebra_only() -> None:
     far = paint(Body(1, (60.0, 20.0), height_mm=20.0), Body(5, (60.0, 80.0)), canal=None)
     found = reasons(measure_spine(far))
-    assert found["L1 vertebra", "over L2 vertebra", "slip_mm"] == "L2 vertebra is not there"
+    assert found["L1 vertebra", "over L2 vertebra", "slip_mm"] == "L2 vertebra is not in the label map"
     assert "S1 is not labelled" in found["L5 vertebra", "over S1 vertebra", "slip_mm"]
 
 

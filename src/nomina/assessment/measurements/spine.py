@@ -86,8 +86,8 @@ def _disc(spine: SpineViews, name: str) -> list[Measurement]:
     height = Measurement(name, "height_mm", height_mm)
     above = spine.views.get(f"{name.partition('-')[0]} vertebra")
     if above is None or above.plates is None:
-        why = "the vertebra above is not there" if above is None else f"the vertebra above: {above.reason}"
-        return [height, Measurement.missing(name, "height_index", why)]
+        why = "not in the label map" if above is None else above.reason
+        return [height, Measurement.missing(name, "height_index", f"the vertebra above: {why}")]
     body_mm = float(np.mean([above.plates.height_mm(share) for share in SHARES]))
     return [height, Measurement(name, "height_index", height_mm / body_mm)]
 
@@ -127,7 +127,9 @@ def _lordosis(spine: SpineViews) -> list[Measurement]:
 def _angle(quantity: str, top: SideView | None, bottom: SideView | None, *, of_top: bool) -> Measurement:
     """From the upper face of `top` to the upper or lower face of `bottom`."""
     if top is None or bottom is None:
-        return Measurement.missing("spine", quantity, "L1 or the lowest lumbar vertebra is not there")
+        return Measurement.missing(
+            "spine", quantity, "L1 or the lowest lumbar vertebra is not in the label map"
+        )
     if top.plates is None or bottom.plates is None:
         blocked = top if top.plates is None else bottom
         return Measurement.missing("spine", quantity, f"{blocked.name}: {blocked.reason}")
@@ -153,7 +155,7 @@ def _below(spine: SpineViews, vertebra: str) -> str:
 def _slip(upper: SideView, lower: SideView | None, lower_name: str) -> Measurement:
     place = f"over {lower_name}"
     if lower is None:
-        return Measurement.missing(upper.name, "slip_mm", f"{lower_name} is not there", place)
+        return Measurement.missing(upper.name, "slip_mm", f"{lower_name} is not in the label map", place)
     if upper.plates is None or lower.plates is None:
         blocked = upper if upper.plates is None else lower
         return Measurement.missing(upper.name, "slip_mm", f"{blocked.name}: {blocked.reason}", place)
