@@ -1,6 +1,6 @@
 """The words that prompts are made of, Latin and English, and what each is in the sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nomina.anatomy.structures import ORDINALS, ROMANS
@@ -25,6 +25,8 @@ class Word:
     """Number of a level, ordinal or numeral."""
     is_plural: bool = False
     """True for a noun that means several ("discs") and for the names of groups."""
+    is_corrected: bool = field(default=False, compare=False)
+    """True where the spelling was corrected, so that singular and plural are not certain."""
     remark: str = ""
     """A warning for who uses this word, because it means more or less than what nomina gives."""
 

@@ -20,7 +20,7 @@ def lung(item: Item) -> Expression:
     sides = {word.text for word in item.of("side")}
     if not nouns:
         raise PromptError(f"{item.text!r} does not say of what; add for example 'lung' or 'pulmonary artery'")
-    if len(sides) > 1 or len(item.of("position")) > 1 or len(kinds - {"lung"}) > 1:
+    if len(sides) > 1 or len(item.of("position")) > 1 or len(kinds - {"lung", "lobe"}) > 1:
         raise PromptError(f"{item.text!r} mixes several structures; separate them by commas")
     side = next(iter(sides), "")
     vessel = next((kind for kind in ("artery", "vein", "vessel") if kind in kinds), None)

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nomina.anatomy.expressions import Expression, of_kind, several, single, stack
-from nomina.anatomy.levels import EXTRA_LEVELS, REGIONS, levels_of
+from nomina.anatomy.levels import REGIONS, levels_of
 from nomina.anatomy.lexicon import Word
 from nomina.anatomy.phrase_items import Item, item_of
 from nomina.anatomy.phrase_levels import plain
 from nomina.anatomy.phrase_lung import lung
-from nomina.anatomy.structures import structure
+from nomina.anatomy.structures import structure, vocabulary
 from nomina.errors import PromptError
 
 _STACKED = ("vertebra", "disc")
+_ALONG_THE_SPINE = (*_STACKED, "sacrum", "coccyx")
 
 
 def compiled(item: Item) -> Expression:
@@ -87,6 +88,10 @@ def _onwards(item: Item, word: str, anchor: str) -> Expression:
     """Above or below: the neighbour, or all there are."""
     regions = [found.region for found in item.of("region")]
     kind = item.noun.text if item.noun else ""
+    if item.noun and item.noun.is_corrected:
+        raise PromptError(
+            f"one {kind} {word} {anchor}, or all? Spell it as 'disc', 'discs', 'vertebra' or 'vertebrae'"
+        )
     if kind == "everything" or item.of("all") or (item.noun and item.noun.is_plural):
         return _all_onwards(kind, regions, word, anchor)
     name = _neighbour(anchor, kind, word)
@@ -96,9 +101,9 @@ def _onwards(item: Item, word: str, anchor: str) -> Expression:
 
 
 def _all_onwards(kind: str, regions: Sequence[str], word: str, anchor: str) -> Expression:
-    row = stack(anchor, *(f"{level} vertebra" for level in EXTRA_LEVELS))
+    row = [name for name, found in vocabulary().items() if found.kind in _ALONG_THE_SPINE]
     place = row.index(anchor)
-    beyond = row[place + 1 :] if word == "below" else row[:place]
+    beyond = row[place + 1 :] if word == "below" else [name for name in row[:place] if name != "sacrum"]
     names = of_kind("" if kind == "everything" else kind, beyond, regions)
     if not names:
         raise PromptError(f"nothing of that kind lies {word} {anchor}")
@@ -218,4 +223,4 @@ def _heights(words: Sequence[Word]) -> tuple[list[str], tuple[str, ...]]:
     found = plain(item_of(words))
     if found.is_group or any(member.kind not in _STACKED for member in found.members):
         raise PromptError(f"{found.text} is no height; name a level, or a range as in 'canal from T10 to L2'")
-    return [found.members[0].name, found.members[-1].name], ()
+    return [found.members[0].name, found.members[-1].name], found.warnings

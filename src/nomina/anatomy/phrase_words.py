@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from dataclasses import replace
 from functools import cache
 
 from nomina.anatomy.levels import REGIONS
@@ -85,7 +86,9 @@ def _read_word(token: str) -> tuple[Word | None, str]:
     if token in known:
         return known[token], ""
     meant = corrected(token, known)
-    return (known[meant], f"{token!r} read as {meant!r}") if meant else (None, "")
+    if meant is None:
+        return None, ""
+    return replace(known[meant], is_corrected=True), f"{token!r} read as {meant!r}"
 
 
 def _read_sign(group: str, token: str) -> Word | None:

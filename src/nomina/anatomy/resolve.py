@@ -40,7 +40,7 @@ class Explanation:
     targets: tuple[Target, ...]
     """What it names, each once."""
     expression: str
-    """What it was compiled to: again a phrase that names the same, in one wording per meaning."""
+    """What it was compiled to: again a phrase, which names the same."""
     corrections: tuple[str, ...] = ()
     """Spelling that had to be corrected, one sentence each."""
     warnings: tuple[str, ...] = ()
