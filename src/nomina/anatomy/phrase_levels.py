@@ -189,13 +189,15 @@ def _pair(item: Item, first: str, last: str, kind: str) -> Expression:
         return several(names_from_to(upper.name, lower.name))
     disc = find_disc(first, last)
     if disc:
-        choice = f"{item.text!r} is read as the disc; for both vertebrae say '{first} to {last}'"
+        choice = f"'{first}-{last}' is read as the disc; for both vertebrae say '{first} to {last}'"
         return single(disc, *([choice] if kind == "" else []))
     if lower.name in (upper.name, upper.below, upper.above):
         raise PromptError(f"there is no disc between {first} and {last}")
     vertebrae = names_from_to(upper.name, lower.name)
     if kind == "":
-        return several(vertebrae, f"{item.text!r} is read as vertebrae; for discs say 'discs {first}-{last}'")
+        return several(
+            vertebrae, f"'{first}-{last}' is read as vertebrae; for discs say 'discs {first}-{last}'"
+        )
     if item.noun is None or not item.noun.is_plural:
         raise PromptError(f"{first} and {last} are not neighbours, so no single disc lies between them")
     return several([disc_between(*(name.split()[0] for name in pair)) for pair in pairwise(vertebrae)])
