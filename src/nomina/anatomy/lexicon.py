@@ -59,8 +59,10 @@ REWRITES: tuple[tuple[str, str], ...] = (
     (r"\b(?:at|on) (?:the )?(?:same )?(?:level|height)s? (?:of|as)\b", "at"),
     (r"\b(?:apart from|other than|except for|with the exception of|leaving out)\b", "except"),
     (r"\b(?:but not|but without|and not)\b", "except"),
+    (r"\bvertebrae of (?:the )?(?=\S+ dis[ck]\b)", "vertebrae beside "),
     (
-        r"\b(dis[ck]s|disci) of (?:the )?(?=(?:th|[cdtls])[ -]?\d{1,2}\b(?! ?[-/]| (?:to|and|through)\b))",
+        r"\b(dis[ck]s|disci) of (?:the )?"
+        r"(?=(?:vertebra )?(?:th|[cdtls])[ -]?\d{1,2}\b(?! ?[-/]| (?:to|and|through)\b))",
         r"\1 beside ",
     ),
     (r"\bon the (left|right)(?: hand)?(?: side)?\b|\b(left|right)[- ]sided\b", r"\1\2"),

@@ -77,9 +77,11 @@ def item_of(words: Sequence[Word]) -> Item:
     head = Item(tuple(words))
     asked = words if head.relation is None else words[: head.relation]
     nouns = [word for word in asked if word.kind == "noun"]
-    if any(noun.text in ("vertebra", "disc") for noun in nouns):  # "discs of the lumbar spine"
-        nouns = [noun for noun in nouns if noun.text != "spine"]
-        head = replace(head, words=tuple(w for w in words if w.kind != "noun" or w.text != "spine"))
+    texts = {noun.text for noun in nouns}
+    if len(texts) > 1 and "spine" in texts:  # "discs of the lumbar spine", "everything in the spine"
+        dropped = "everything" if "everything" in texts else "spine"
+        nouns = [noun for noun in nouns if noun.text != dropped]
+        head = replace(head, words=tuple(w for w in words if w.kind != "noun" or w.text != dropped))
     return replace(head, noun=nouns[0] if len({noun.text for noun in nouns}) == 1 else None)
 
 
@@ -149,6 +151,12 @@ def _refuse_unclear(before: Item, item: Item) -> None:
     follows = item.is_bare or (item.relation == 0)
     one_is_cut = _is_tube(before) and _is_tube(item) and _is_whole(before) != _is_whole(item)
     is_pair_of_one = before.noun is not None and any(word.text == "both" for word in before.words)
+    halves = (before, item) if before.words == (before.noun,) else (item, before)
+    if halves[0].words == (halves[0].noun,) and halves[1].noun and halves[1].of("level"):
+        raise PromptError(
+            f"{before.text!r} and {item.text!r}: it is not clear whether the levels are for both; say the "
+            f"levels for each, or 'all'"
+        )
     if ((is_related or is_pair_of_one) and follows) or one_is_cut:
         raise PromptError(
             f"{item.text!r} after {before.text!r} can mean two things; say each in full, apart by a semicolon"
@@ -194,8 +202,15 @@ def _share_of_lung(items: list[Item]) -> list[Item]:
     for index in reversed(range(len(items))):  # from the end: nouns come after what describes them
         item, following = items[index], result[0] if result else None
         if item.is_of_lung and not item.of("lung noun") and following and following.is_of_lung:
-            kinds = [w for w in following.words if w.kind == "lung noun" or w.text in ("pulmonary", "both")]
-            item = Item((*item.words, *(w for w in kinds if w.text != "both" and w not in item.words)))
+            lacks_position = not item.of("position")
+            taken = [
+                word
+                for word in following.words
+                if word.kind == "lung noun"
+                or (word.text == "pulmonary" and word not in item.words)
+                or (word.kind == "position" and lacks_position)
+            ]
+            item = Item((*item.words, *taken))
         result.insert(0, item)
     for index in range(1, len(result)):
         result[index] = _with_side(result[index - 1], items[index - 1], result[index])

@@ -53,13 +53,21 @@ def compiled(item: Item) -> Expression:
     if word == "between":
         return _between(item, rest)
     anchor = _anchor(rest)
-    return _beside(item, anchor) if word == "beside" else _onwards(item, word, anchor)
+    found = _beside(item, anchor) if word == "beside" else _onwards(item, word, anchor)
+    # "Disc below the lowest lumbar vertebra" takes the choice that its anchor takes.
+    choices = plain(item_of(rest)).warnings if item.of("extreme") else ()
+    return replace(found, warnings=(*found.warnings, *choices))
 
 
 def _check_head(item: Item, head: Sequence[Word]) -> None:
     strange = [w.text for w in head if w.kind not in ("noun", "adjective", "region", "all")]
     if strange:
         raise PromptError(f"{item.text!r} is not clear before its relation: {', '.join(strange)}")
+
+
+def _regions(item: Item) -> list[str]:
+    """Letters of the regions said before the relation: "lumbar vertebrae" of "lumbar vertebrae below T10"."""
+    return [word.region for word in item.words[: item.relation] if word.kind == "region"]
 
 
 def _anchor(words: Sequence[Word]) -> str:
@@ -86,7 +94,7 @@ def _neighbour(anchor: str, kind: str, word: str) -> str | None:
 
 def _onwards(item: Item, word: str, anchor: str) -> Expression:
     """Above or below: the neighbour, or all there are."""
-    regions = [found.region for found in item.of("region")]
+    regions = _regions(item)
     kind = item.noun.text if item.noun else ""
     if item.noun and item.noun.is_corrected:
         raise PromptError(
@@ -142,7 +150,7 @@ def _between(item: Item, rest: Sequence[Word]) -> Expression:
     low, high = sorted(map(row.index, ends))
     inside = row[low : high + 1] if is_inclusive else row[low + 1 : high]
     kind = "" if noun == "everything" else noun
-    names = of_kind(kind, inside, [word.region for word in item.of("region")])
+    names = of_kind(kind, inside, _regions(item))
     if not names:
         raise PromptError(f"there is no {noun} between {ends[0]} and {ends[1]}")
     is_one = item.noun is not None and not item.noun.is_plural and not item.of("all")
