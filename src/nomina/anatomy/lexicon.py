@@ -5,10 +5,12 @@ from typing import Literal
 
 from nomina.anatomy.structures import ORDINALS, ROMANS
 
-Kind = Literal[
-    *("level", "ordinal", "number", "region", "noun", "adjective", "phrase", "name", "join", "list", "all"),
-    *("level word", "relation", "extreme", "except", "inclusive", "side", "position", "lung noun"),
-]
+Kind = (
+    Literal[
+        "level", "ordinal", "number", "region", "noun", "adjective", "phrase", "name", "join", "list", "all"
+    ]
+    | Literal["level word", "relation", "extreme", "except", "inclusive", "side", "position", "lung noun"]
+)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,11 @@ from nomina.anatomy.phrase_items import Item
 from nomina.anatomy.structures import Structure, vocabulary
 from nomina.errors import PromptError
 
-_VESSELS = {"artery": ("pulmonary artery",), "vein": ("pulmonary vein",)}
-_VESSELS["vessel"] = (*_VESSELS["artery"], *_VESSELS["vein"])
+_VESSELS = {
+    "artery": ["pulmonary artery"],
+    "vein": ["pulmonary vein"],
+    "vessel": ["pulmonary artery", "pulmonary vein"],
+}
 
 
 def lung(item: Item) -> Expression:
