@@ -153,6 +153,7 @@ def _verdict(whole: Verdict, ends: Sequence[Verdict], missing: Sequence[str], vo
     return replace(
         whole,
         score=min(whole.score, *(end.score for end in ends)),
+        reason=f"{volume_ml:.1f} ml at the height asked for; of the whole: {whole.reason}",
         volume_ml=volume_ml,
         is_partial=any(end.is_partial for end in ends),
     )
