@@ -53,11 +53,27 @@ def test_verdicts_are_read_back_unchanged(segmentation: Segmentation, tmp_path: 
 
 def test_every_prompt_points_to_its_structures(segmentation: Segmentation) -> None:
     assert sidecar(segmentation)["prompts"] == [
-        {"words": "L4-5 disk", "structures": ["L4-L5 disc"]},
-        {"words": "L4 to L5", "structures": ["L4 vertebra", "L5 vertebra"]},
-        {"words": "twelfth thoracic vertebra", "structures": ["T12 vertebra"]},
-        {"words": "canal", "structures": ["spinal canal"]},
+        {"words": "L4-5 disk", "expression": "L4-L5 disc", "structures": ["L4-L5 disc"]},
+        {
+            "words": "L4 to L5",
+            "expression": "L4 vertebra to L5 vertebra",
+            "structures": ["L4 vertebra", "L5 vertebra"],
+        },
+        {
+            "words": "twelfth thoracic vertebra",
+            "expression": "T12 vertebra",
+            "structures": ["T12 vertebra"],
+        },
+        {"words": "canal", "expression": "spinal canal", "structures": ["spinal canal"]},
     ]
+
+
+def test_a_part_and_a_group_point_to_what_was_asked(segmentation: Segmentation) -> None:
+    said = replace(segmentation, prompts=("canal at L4", "all discs except L5-S1"))
+    part, group = sidecar(said)["prompts"]
+    assert part["expression"] == "spinal canal at L4 vertebra"
+    assert part["structures"] == ["spinal canal"]
+    assert group["structures"] == ["L4-L5 disc"]
 
 
 def test_structures_carry_value_code_and_colour(segmentation: Segmentation) -> None:

@@ -11,10 +11,8 @@ from typing import Any
 
 import yaml
 
+from nomina.anatomy.levels import REGIONS
 from nomina.errors import PromptError
-
-REGIONS = {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}
-"""Region of the spine that each letter of a vertebral level stands for."""
 
 ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth", "seventh"),

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS, LEVELS_UPWARDS, levels_of
 from nomina.assessment.check import Check
 from nomina.assessment.places import Place
-from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS, LEVELS_UPWARDS
 
 WIDE_STEP = 1.7
 """A step between neighbouring levels this many times the steps beside it has room for one more [choice]."""
@@ -16,9 +16,9 @@ TWICE_AS_HIGH = 1.7
 """A vertebra this many times as high as those beside it is two [choice: 1.3 in real label maps]."""
 
 LONGEST_STEP_MM = (
-    ("cervical", tuple(f"C{n}" for n in range(1, 8)), 26.0),
-    ("upper thoracic", tuple(f"T{n}" for n in range(1, 10)), 34.0),
-    ("lumbar", tuple(f"L{n}" for n in range(1, 7)), 55.0),
+    ("cervical", levels_of("C"), 26.0),
+    ("upper thoracic", levels_of("T")[:9], 34.0),
+    ("lumbar", (*levels_of("L"), "L6"), 55.0),
 )
 """Median distance between vertebrae that no adult exceeds [choice: tall adults have 20, 28, 42 mm]."""
 
@@ -64,9 +64,7 @@ def _steps(column: list[str], there: list[Place]) -> list[Check]:
 
 def _between(lower: str, upper: str) -> tuple[str, ...]:
     """Levels of a standard spine between two, from the head; nobody misses T13 and L6."""
-    start, end = (
-        LEVELS_UPWARDS.index({"L6": "L5", "T13": "T12"}.get(level, level)) for level in (lower, upper)
-    )
+    start, end = (LEVELS_UPWARDS.index(EXTRA_LEVELS.get(level, level)) for level in (lower, upper))
     return LEVELS_UPWARDS[start + 1 : end][::-1]
 
 

@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS
 from nomina.assessment.check import Check, faults
 from nomina.assessment.places import Place, places
-from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS, spine_kind
+from nomina.assessment.spine_levels import spine_kind
 from nomina.imaging.volume import LabelMap
 
 CANAL_WINDOW_MM = 5.0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from nomina.anatomy.levels import EXTRA_LEVELS
 from nomina.anatomy.schemes import LabelScheme, load_scheme, scheme_names
 from nomina.assessment.body_check import body_checks
 from nomina.assessment.check import Check, faults
@@ -214,7 +215,7 @@ def _fit(scheme: LabelScheme, where: Mapping[int, Place], change: str = "") -> F
 
 def _doubts(names: Mapping[int, str], where: Mapping[int, Place]) -> tuple[str, ...]:
     """Nothing at all, or levels that few people have: a numbering that is one off looks like this."""
-    rare = [names[value] for value in where if names.get(value) in ("L6 vertebra", "T13 vertebra")]
+    rare = [names[value] for value in where if names.get(value, "").removesuffix(" vertebra") in EXTRA_LEVELS]
     if not where:
         return ("the label map is empty",)
     return tuple(

@@ -2,24 +2,9 @@
 
 from typing import Literal
 
+from nomina.anatomy.levels import LEVELS_UPWARDS
+
 SpineKind = Literal["vertebra", "disc"]
-
-LEVELS_UPWARDS = (
-    *(f"S{n}" for n in range(5, 0, -1)),
-    *(f"L{n}" for n in range(5, 0, -1)),
-    *(f"T{n}" for n in range(12, 0, -1)),
-    *(f"C{n}" for n in range(7, 0, -1)),
-)
-"""Levels of a standard spine from the bottom."""
-
-ALL_LEVELS_UPWARDS = (
-    *LEVELS_UPWARDS[: LEVELS_UPWARDS.index("L5")],
-    "L6",
-    *LEVELS_UPWARDS[LEVELS_UPWARDS.index("L5") : LEVELS_UPWARDS.index("T12")],
-    "T13",
-    *LEVELS_UPWARDS[LEVELS_UPWARDS.index("T12") :],
-)
-"""The same with the levels that only some spines have."""
 
 _RANKS = {level: rank - LEVELS_UPWARDS.index("L5") + 1 for rank, level in enumerate(LEVELS_UPWARDS)}
 

@@ -2,41 +2,67 @@
 
 import dataclasses
 import json
+from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nomina.anatomy.resolve import Explanation, explain
-from nomina.anatomy.structures import Structure
+from nomina.anatomy.resolve import Explanation, Target, explain
+from nomina.errors import CheckpointError
 
 
 def prompt(
-    words: Annotated[list[str], typer.Argument(help='Phrases, e.g. "L4-5 disk" or "all lumbar discs".')],
+    words: Annotated[list[str], typer.Argument(help='Phrases, e.g. "L4-5 disk" or "the disc below L4".')],
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Only what this checkpoint knows: a name or a folder.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Show which structures a phrase names, with their SNOMED CT codes and nomina label values."""
-    explanations = [explain(phrase) for phrase in words]
+    """Show what a phrase names: its expression, and the structures with SNOMED CT codes and label values.
+
+    Spelling that was corrected, and choices that the words leave open, are told on stderr.
+    """
+    within = None if model is None else _structures_of(model)
+    explanations = [explain(phrase, within=within) for phrase in words]
     for explanation in explanations:
-        for correction in explanation.corrections:
-            typer.echo(f"{explanation.text}: {correction}", err=True)
+        for remark in (*explanation.corrections, *explanation.warnings):
+            typer.echo(f"{explanation.text}: {remark}", err=True)
     if as_json:
         typer.echo(json.dumps([_as_dict(explanation) for explanation in explanations], indent=2))
         return
     for explanation in explanations:
-        if len(explanations) > 1:
-            typer.echo(f"# {explanation.text}")
-        for structure in explanation.structures:
-            typer.echo(_line(structure))
+        typer.echo(f"# {explanation.text} = {explanation.expression}")
+        for target in explanation.targets:
+            typer.echo(_line(target))
 
 
-def _line(structure: Structure) -> str:
+def _structures_of(model: str) -> list[str]:
+    """Structures of a shipped checkpoint or a checkpoint folder, without loading its network."""
+    shipped = Path(str(files("nomina"))) / "checkpoints" / model
+    folder = shipped if shipped.is_dir() else Path(model)
+    try:
+        names = json.loads((folder / "structures.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"no checkpoint {model!r}: give a shipped one, such as spine-mr, or a folder with structures.json"
+        ) from error
+    return [str(name) for name in names]
+
+
+def _line(target: Target) -> str:
+    structure = target.structure
     code = f"SCT {structure.snomed_code} {structure.snomed_meaning}"
-    return f"{structure.name:<14}  {code:<40}  label {structure.label}"
+    line = f"{structure.name:<14}  {code:<40}  label {structure.label}"
+    return f"{line}  at {' to '.join(target.at)}" if target.at else line
 
 
 def _as_dict(explanation: Explanation) -> dict[str, object]:
     return {
         "prompt": explanation.text,
+        "expression": explanation.expression,
         "corrections": explanation.corrections,
+        "warnings": explanation.warnings,
         "structures": [dataclasses.asdict(structure) for structure in explanation.structures],
+        "targets": [{"structure": t.structure.name, "at": t.at} for t in explanation.targets],
     }

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Integer
 
+from nomina.anatomy.levels import levels_of
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import PromptError
 from nomina.imaging.volume import LabelMap
@@ -27,7 +28,7 @@ MIN_VOXELS = 100
 """A structure counts as visible from this many voxels on [choice: a hundred voxels of 4×0.6×0.6 mm are
 0.14 ml, a sliver of a vertebra]."""
 
-_SACRAL_NAMES = ("sacrum", *(f"S{n} vertebra" for n in range(1, 6)))
+_SACRAL_NAMES = ("sacrum", *(f"{level} vertebra" for level in levels_of("S")))
 
 Kind = Literal["vertebra", "disc"]
 

@@ -9,12 +9,14 @@ A case is part of the dataset once its record stands in `dataset.json`, which is
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 from pydantic import TypeAdapter
 
+from nomina.anatomy.levels import levels_between
 from nomina.config import config, to_plain
 from nomina.errors import CaseError, ConfigError
 from nomina.imaging.files import atomic_path, write_text_atomic
@@ -28,15 +30,8 @@ FORMAT = 1
 IGNORED = 255
 """Class index of voxels that neither loss nor metrics look at."""
 
-_VERTEBRAE = tuple(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"))
-_DISCS = tuple(
-    f"{upper}-{lower} disc"
-    for lower, upper in zip(
-        ("S1", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10"),
-        ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"),
-        strict=True,
-    )
-)
+_VERTEBRAE = tuple(f"{level} vertebra" for level in levels_between("L5", "T9"))
+_DISCS = tuple(f"{upper}-{lower} disc" for lower, upper in pairwise(levels_between("S1", "T9")))
 
 STRUCTURE_PRESETS = {
     "spider18": (*_VERTEBRAE[:8], "spinal canal", *_DISCS[:8]),

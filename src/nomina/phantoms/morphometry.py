@@ -12,8 +12,10 @@ The numbers are rounded to 0.5 mm and evened out between levels: parameters of a
 
 from dataclasses import dataclass, fields, replace
 
-LUMBAR = ("L5", "L4", "L3", "L2", "L1")
-THORACIC = tuple(f"T{number}" for number in range(12, 5, -1))
+from nomina.anatomy.levels import levels_between, levels_of
+
+LUMBAR = levels_of("L")[::-1]
+THORACIC = levels_between("T12", "T6")
 
 
 @dataclass(frozen=True)

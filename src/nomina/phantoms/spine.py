@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from nomina.anatomy.levels import levels_between
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 from nomina.phantoms.canal import (
@@ -29,9 +30,7 @@ GEOMETRY_STREAM = 0
 WARP_MM = 0.6
 WARP_SCALE_MM = 8.0
 """Surfaces are displaced by about 0.6 mm with features of about 16 mm [choice]."""
-VERTEBRA_NAMES = tuple(
-    f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", *(f"T{n}" for n in range(12, 0, -1)))
-)
+VERTEBRA_NAMES = tuple(f"{level} vertebra" for level in levels_between("L5", "T1"))
 """What the SPIDER scheme calls ranks 1, 2, 3 …, whatever the true number of lumbar vertebrae."""
 
 

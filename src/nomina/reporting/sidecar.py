@@ -1,12 +1,13 @@
 """A segmentation as it lies on disk: label values of a scheme, and the JSON file that says what they mean."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from nomina.anatomy.conversion import convert
-from nomina.anatomy.resolve import resolve
+from nomina.anatomy.resolve import explain
 from nomina.anatomy.schemes import LabelScheme, sidecar_path
 from nomina.anatomy.structures import structure
 from nomina.imaging.files import write_text_atomic
@@ -68,10 +69,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "scheme": label_map.scheme,
         "structures": [_entry(name, values[name]) for name in asked if name in values],
         "partial": [{"label": value, "name": name} for value, name in provenance.get("partial", {}).items()],
-        "prompts": [
-            {"words": words, "structures": [found.name for found in resolve(words, within=asked)]}
-            for words in segmentation.prompts
-        ],
+        "prompts": [_prompt(words, asked) for words in segmentation.prompts],
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
         "grid": {
             "shape": list(label_map.grid.shape),
@@ -128,6 +126,16 @@ def describes_label_map(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and isinstance(data.get("structures"), list) and "scheme" in data
+
+
+def _prompt(words: str, asked: Collection[str]) -> dict[str, Any]:
+    """What a phrase was compiled to, and the structures that it names among those that were asked for."""
+    found = explain(words)
+    return {
+        "words": words,
+        "expression": found.expression,
+        "structures": [item.name for item in found.structures if item.name in asked],
+    }
 
 
 def _entry(name: str, label: int) -> dict[str, Any]:

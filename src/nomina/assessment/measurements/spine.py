@@ -28,10 +28,10 @@ reason. The canal is what the label map calls so: in SPIDER the dural sac, elsew
 
 import numpy as np
 
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS
 from nomina.anatomy.schemes import load_scheme, scheme_names
 from nomina.assessment.measurements.measurement import Measurement
 from nomina.assessment.measurements.spine_views import CUT, SideView, SpineViews
-from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS
 from nomina.imaging.volume import LabelMap
 
 PARTIAL = "marked as only partly visible"
@@ -148,7 +148,7 @@ def _below(spine: SpineViews, vertebra: str) -> str:
     """The next vertebra below; L6 and T13 are passed over where the spine has none."""
     rank = ALL_LEVELS_UPWARDS.index(vertebra.removesuffix(" vertebra")) - 1
     name = f"{ALL_LEVELS_UPWARDS[rank]} vertebra"
-    is_extra = ALL_LEVELS_UPWARDS[rank] in ("L6", "T13")
+    is_extra = ALL_LEVELS_UPWARDS[rank] in EXTRA_LEVELS
     return f"{ALL_LEVELS_UPWARDS[rank - 1]} vertebra" if is_extra and not spine.has(name) else name
 
 

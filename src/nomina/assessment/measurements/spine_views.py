@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS
 from nomina.assessment.measurements.canal import Canal
 from nomina.assessment.measurements.sagittal import (
     BAND_MM,
@@ -15,7 +16,7 @@ from nomina.assessment.measurements.sagittal import (
     largest_piece,
 )
 from nomina.assessment.metrics.surface import Box, label_boxes
-from nomina.assessment.spine_levels import ALL_LEVELS_UPWARDS, spine_kind
+from nomina.assessment.spine_levels import spine_kind
 from nomina.imaging.volume import LabelMap
 
 SACRUM_TOP_MM = 20.0

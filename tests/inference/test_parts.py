@@ -1,0 +1,117 @@
+"""Parts of structures by the height of others, in world coordinates."""
+
+import numpy as np
+import pytest
+
+from nomina.anatomy.resolve import Target, resolve_targets
+from nomina.anatomy.structures import structure
+from nomina.imaging.grid import Grid
+from nomina.imaging.segmentation import Segmentation, Verdict
+from nomina.imaging.volume import LabelMap
+from nomina.inference.parts import height_mm, needed_structures, only_asked, part_at
+
+SPACING_MM = (2.0, 1.0, 0.5)
+NAMES = {22: "L3 vertebra", 23: "L4 vertebra", 61: "spinal canal", 122: "L3-L4 disc"}
+
+
+def column() -> LabelMap:
+    """Canal over the whole height; bodies in front; the spinous process of L3 hangs to the height of L4."""
+    array = np.zeros((6, 30, 80), dtype=np.uint8)
+    array[2:4, 10:14, :] = 61
+    array[1:5, 16:26, 20:36] = 23
+    array[1:5, 16:26, 38:42] = 122
+    array[1:5, 16:26, 44:60] = 22
+    array[2:4, 4:8, 30:50] = 22
+    affine = np.diag([*SPACING_MM, 1.0])
+    affine[:3, 3] = (-5.0, 12.0, 100.0)
+    return LabelMap(array, Grid(array.shape, affine), names=NAMES, scheme="nomina")
+
+
+def segmentation(label_map: LabelMap) -> Segmentation:
+    volumes = {n: float(label_map.mask(n).sum()) * label_map.grid.voxel_volume_ml for n in NAMES.values()}
+    verdicts = [Verdict(n, "present" if v else "absent", 0.9, "", v) for n, v in volumes.items()]
+    return Segmentation(label_map, tuple(verdicts), prompts=("x",), provenance={"model": "m", "notes": ["n"]})
+
+
+def test_the_height_of_a_vertebra_is_that_of_its_body() -> None:
+    assert height_mm(column(), ["L3 vertebra"]) == (122.0, 129.5)
+    assert height_mm(column(), ["L3-L4 disc"]) == (119.0, 120.5)
+    assert height_mm(column(), ["L3 vertebra", "L4 vertebra"]) == (110.0, 129.5)
+
+
+def test_without_a_canal_the_whole_vertebra_counts() -> None:
+    full = column()
+    array = np.where(full.array == 61, 0, full.array)
+    assert height_mm(LabelMap(array, full.grid, names=NAMES), ["L3 vertebra"]) == (115.0, 129.5)
+
+
+def test_a_structure_that_is_not_there_gives_no_height() -> None:
+    full = column()
+    array = np.where(full.array == 22, 0, full.array)
+    assert height_mm(LabelMap(array, full.grid, names=NAMES), ["L3 vertebra", "L4 vertebra"]) is None
+
+
+def test_a_part_is_cut_in_the_world_whatever_the_order_of_the_axes() -> None:
+    full = column()
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        for flip in (1, -1):
+            affine = full.grid.affine[:, [*order, 3]].copy()
+            array = full.array.transpose(order)[::flip]
+            if flip < 0:
+                affine[:3, 3] += affine[:3, 0] * (array.shape[0] - 1)
+                affine[:3, 0] *= -1
+            turned = LabelMap(np.ascontiguousarray(array), Grid(array.shape, affine), names=NAMES)
+            low, high = height_mm(turned, ["L3 vertebra"]) or (0.0, 0.0)
+            part = part_at(turned.mask("spinal canal"), turned.grid, low, high)
+            assert part.sum() == 2 * 4 * 16
+            s_mm = turned.grid.to_world(np.argwhere(part))[:, 2]
+            assert (s_mm.min(), s_mm.max()) == pytest.approx((122.0, 129.5))
+
+
+def test_a_part_in_a_tilted_scan_is_level_in_the_patient() -> None:
+    tilt = np.deg2rad(20)
+    rotation = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation
+    grid = Grid((4, 40, 40), affine)
+    part = part_at(np.ones(grid.shape, dtype=bool), grid, 10.0, 15.0)
+    s_mm = grid.to_world(np.argwhere(np.ones(grid.shape, dtype=bool)))[:, 2].reshape(grid.shape)
+    assert np.array_equal(part, (s_mm >= 10.0) & (s_mm <= 15.0))
+    assert 0 < part.sum() < part.size
+
+
+def test_only_what_was_asked_is_written_and_the_part_is_said() -> None:
+    targets = resolve_targets(["canal at the level of L3", "L4 vertebra"])
+    result = only_asked(segmentation(column()), targets)
+    assert set(np.unique(result.label_map.array)) == {0, 23, 61}
+    assert set(result.label_map.names.values()) == {"spinal canal", "L4 vertebra"}
+    canal, vertebra = result.verdicts
+    assert (canal.structure, canal.presence) == ("spinal canal", "present")
+    assert canal.volume_ml == pytest.approx(2 * 4 * 16 * 1.0e-3)
+    assert vertebra.volume_ml == pytest.approx(4 * 10 * 16 * 1.0e-3)
+    assert result.provenance["notes"] == ["n", "spinal canal is given in part: at L3 vertebra"]
+
+
+def test_a_part_whose_height_was_not_found_is_empty_and_uncertain() -> None:
+    full = column()
+    without = LabelMap(np.where(full.array == 22, 0, full.array), full.grid, names=NAMES)
+    result = only_asked(segmentation(without), resolve_targets(["canal at L3"]))
+    assert not result.label_map.array.any()
+    assert result.verdicts[0].presence == "uncertain"
+    assert "L3 vertebra was not found" in result.verdicts[0].reason
+
+
+def test_two_parts_share_a_label_and_a_whole_takes_its_parts_in() -> None:
+    two = only_asked(segmentation(column()), resolve_targets(["canal at L3; canal at L4"]))
+    assert (two.label_map.array == 61).sum() == 2 * 4 * 32
+    whole = only_asked(segmentation(column()), resolve_targets(["canal at L3; canal"]))
+    assert (whole.label_map.array == 61).sum() == 2 * 4 * 80
+    assert whole.provenance["notes"] == ["n"]
+
+
+def test_what_gives_a_height_is_needed_though_not_asked() -> None:
+    targets = (Target(structure("spinal cord"), ("T12 vertebra", "L1 vertebra")),)
+    assert needed_structures(targets, ["spinal canal"]) == (
+        *("spinal cord", "T12 vertebra", "L1 vertebra", "spinal canal"),
+    )
+    assert needed_structures(resolve_targets(["L4"]), ["spinal canal"]) == ("L4 vertebra",)
