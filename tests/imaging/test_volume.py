@@ -158,6 +158,6 @@ def test_masks_are_taken_by_name(oblique_grid: Grid) -> None:
 def test_a_scan_given_as_a_label_map_is_called_a_scan_and_not_listed_value_by_value() -> None:
     grid = Grid((10, 20, 30), np.eye(4))
     array = np.arange(6000, dtype=np.int16).reshape(grid.shape)
-    with pytest.raises(SchemeError, match="5999 label values have no name .*looks like a scan") as caught:
+    with pytest.raises(SchemeError, match=r"5999 label values have no name .*looks like a scan") as caught:
         LabelMap(array, grid, names={}, scheme="spider")
     assert len(str(caught.value)) < 400
