@@ -13,9 +13,9 @@ from jaxtyping import Float, Integer
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Nodes in order, each in one of the same states.
+    r"""Nodes in order, each in one of the same states.
 
-    A path has the score $\\sum_i a_{i, s_i} + \\sum_i b_{i, s_i, s_{i+1}}$, and the probability of a path is
+    A path has the score $\sum_i a_{i, s_i} + \sum_i b_{i, s_i, s_{i+1}}$, and the probability of a path is
     the exponential of its score over that of all paths.
     """
 

@@ -1,7 +1,7 @@
 """The states of the column that a disc or vertebra can be, and the half levels between them.
 
-Upwards a spine goes S1, L5-S1 disc, L5, L4-L5 disc, L4 …; each of these is half a level above the one before. Some
-spines take a way round: S1, L6-S1 disc, L6, L5-L6 disc, L5, or L1, T13-L1 disc, T13, T12-T13 disc, T12.
+Upwards a spine goes S1, L5-S1 disc, L5, L4-L5 disc, L4 …; each of these is half a level above the one before.
+Some spines take a way round: S1, L6-S1 disc, L6, L5-L6 disc, L5, or L1, T13-L1 disc, T13, T12-T13 disc, T12.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ UNREACHABLE = 10_000
 """Half levels between two states that no way upwards joins."""
 
 VARIANT_SHARE = {"L6": 0.03, "T13": 0.02}
-"""Share of spines with this extra vertebra [choice: published counts lie between 2 and 8 % for L6 and about 1 %
-for T13, which depend on how one counts]."""
+"""Share of spines with this extra vertebra [choice: published counts are 2 to 8 % for L6 and about 1 % for
+T13, and depend on how one counts]."""
 
 STAND_INS = {
     "L6-S1 disc": "L5-S1 disc",
@@ -31,8 +31,8 @@ STAND_INS = {
 """What a network that does not know the extra vertebra calls it: it uses its neighbour's name twice."""
 
 _TYPICAL_MM = {"L": (35.5, 36.5, 36.0, 35.5, 33.5), "T": (31.0, 18.5), "C": (18.0, 17.0)}
-"""Distance between the middles of the discs below and above: L5 to L1 [Panjabi 1992, Zhou 2000, rounded], T12 to
-T1 and C7 to C1 evenly between two values [choice, after Panjabi 1991]."""
+"""Distance between the middles of the discs below and above: L5 to L1 [Panjabi 1992, Zhou 2000, rounded],
+T12 to T1 and C7 to C1 evenly between two values [choice, after Panjabi 1991]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Column:
     """All states, each below those that it can be followed by upwards."""
 
     names: tuple[str, ...]
-    """Structure of each state. Names such as "S1-S2 disc" that the vocabulary lacks are places all the same."""
+    """Structure of each state; some, such as "S1-S2 disc", are not in the vocabulary."""
     kinds: tuple[SpineKind, ...]
     half_levels: Integer[np.ndarray, "s s"]
     """From a state up to another, by the shortest way; `UNREACHABLE` where there is none."""

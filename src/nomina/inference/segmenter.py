@@ -149,9 +149,12 @@ class Segmenter:
         if progress:
             progress(0.3)
         classes = self._classify(image, window, grid, canonical.grid, words, progress)
-        naming = consistent_levels(classes.array, known)
+        content = _content(canonical)
+        naming = consistent_levels(
+            classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
+        )
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
-        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
+        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = _label_map(naming.classes, classes.grid, asked, found, known)
         return Segmentation(
