@@ -158,6 +158,28 @@ def identify_levels(instances: Sequence[SpineInstance], given: Given) -> LevelFi
     return LevelFindings(levels, float(scores[best]), extra)
 
 
+def left_out(levels: Sequence[LevelFinding]) -> tuple[str, ...]:
+    """One sentence for each gap in which vertebrae seem not to have been found."""
+    states = column()
+    sentences = []
+    for lower, upper in pairwise(levels):
+        first, last = states.index(lower.name), states.index(upper.name)
+        missing = [
+            name
+            for index, name in enumerate(states.names)
+            if states.kinds[index] == "vertebra"
+            and index not in (first, last)
+            and states.half_levels[first, index] + states.half_levels[index, last]
+            == states.half_levels[first, last]
+        ]
+        if missing and not (len(missing) == 1 and states.half_levels[first, last] == 2):
+            sentences.append(
+                f"between {lower.name} and {upper.name} there is room for {' and '.join(missing)}, "
+                f"which was not found"
+            )
+    return tuple(sentences)
+
+
 def half_levels_mm(instances: Sequence[SpineInstance]) -> Float[np.ndarray, " gaps"]:
     """Local size of half a level at each gap between instances: the median of the five gaps about it."""
     gaps = np.array(

@@ -28,11 +28,10 @@ ONE_LEVEL = 0.35
 """Two labels of one kind nearer than this share of a level are one vertebra or disc in two parts [choice]."""
 
 NAMED_LAST = 0.9
-"""Trust in a network that calls the lowest disc L5-S1 [choice: right in all validation scans
-and crops]."""
+"""Trust in a network that calls the lowest disc L5-S1 [choice: right in every scan and crop looked at]."""
 
 ROOM_LAST = 0.6
-"""Trust in that disc being the last because the scan goes on below it and no vertebra was found there …"""
+"""What is left of the doubt goes by this share where the scan shows no vertebra below that disc …"""
 
 LAST_ROOM = 1.1
 """… for so many times the height of a level [choice: a level that is in view is found]."""
@@ -132,16 +131,14 @@ def scan_end(
     """
     named = lowest.get("L5-S1 disc", 0.0) + lowest.get("L6-S1 disc", 0.0)
     has_room = room_mm >= LAST_ROOM * level_mm and not has_bone_below
-    # Less than half of the disc is what its own scores count for already.
-    confidence = 1 - (1 - NAMED_LAST * max(0.0, 2 * named - 1)) * (1 - ROOM_LAST * has_room)
     seen = f"the network calls it L5-S1 with {named:.2f}"
     below = "a vertebra lies below it" if has_bone_below else "no vertebra lies below it"
     room = f"the scan goes on for {room_mm:.0f} mm"
-    if confidence >= ROOM_LAST:
-        return LowerEnd(confidence, f"the lowest disc lies on the sacrum: {seen}, {below} and {room}")
-    return LowerEnd(
-        confidence, f"the sacrum is not in view below the lowest disc: {seen}, {below} and {room}"
-    )
+    if named <= 0.5:
+        # Less than half of a disc is what its own scores count for already.
+        return LowerEnd(0.0, f"the lowest disc is not known to lie on the sacrum: {seen}, {below} and {room}")
+    confidence = 1 - (1 - NAMED_LAST * (2 * named - 1)) * (1 - ROOM_LAST * has_room)
+    return LowerEnd(confidence, f"the lowest disc lies on the sacrum: {seen}, {below} and {room}")
 
 
 def _parts(
