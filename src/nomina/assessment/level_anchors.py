@@ -1,4 +1,4 @@
-"""What a user knows about one level, in words: "lowest disc is L5/S1", "L4 is here: 3,-12,40", "label 3 is L3"."""
+"""What a user knows of a level: "lowest disc is L5/S1", "L4 is here: 3,-12,40", "label 3 is L3"."""
 
 import re
 from dataclasses import dataclass

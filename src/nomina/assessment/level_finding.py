@@ -37,6 +37,9 @@ ALL_NAMES_OFF = {0: 0.6, 1: 0.15, -1: 0.15, 2: 0.05, -2: 0.05}
 """By how many levels all scores of a scan are too low, with its chance [choice: of validation scans without a
 sacrum about half get most names wrong]."""
 
+WORTH_SAYING = 0.2
+"""An extra vertebra of this probability is mentioned [choice]."""
+
 ROOM_FOR_ONE = 1.5
 """A gap of this many times the local one may hide a level that was not found [choice]."""
 
@@ -111,7 +114,7 @@ class LevelFindings:
     score: float
     """Log score of the naming; −inf where what was fixed contradicts the order or the spacing."""
     extra: Mapping[str, float]
-    """Probability that the instances include an extra vertebra, by its level."""
+    """By extra vertebra: the highest probability that an instance is it or a disc beside it."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +157,24 @@ def identify_levels(instances: Sequence[SpineInstance], given: Given) -> LevelFi
     levels = tuple(
         _finding(shares[node], int(state), states) for node, state in enumerate(paths[best][0].tolist())
     )
-    extra = {level: float(shares[:, states.index(f"{level} vertebra")].max()) for level in ("L6", "T13")}
+    extra = {
+        level: float(shares[:, [level in name for name in states.names]].max()) for level in ("L6", "T13")
+    }
     return LevelFindings(levels, float(scores[best]), extra)
 
 
-def left_out(levels: Sequence[LevelFinding]) -> tuple[str, ...]:
+def decided_by(end: LowerEnd, found: LevelFindings) -> tuple[str, ...]:
+    """What decided the names and what speaks against them, one sentence each without its full stop."""
+    named = {level.name.split(" ")[0] for level in found.levels}
+    extra = [
+        f"an extra vertebra {level} is possible ({share:.2f})"
+        for level, share in found.extra.items()
+        if share >= WORTH_SAYING and level not in named
+    ]
+    return (end.reason, *_left_out(found.levels), *extra)
+
+
+def _left_out(levels: Sequence[LevelFinding]) -> tuple[str, ...]:
     """One sentence for each gap in which vertebrae seem not to have been found."""
     states = column()
     sentences = []

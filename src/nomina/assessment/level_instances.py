@@ -15,6 +15,9 @@ from nomina.imaging.volume import LabelMap
 SLAB_MM = 5.0
 """Height of the slabs of canal whose middles make its centreline [choice]."""
 
+CANAL_POINTS = 5_000
+"""Voxels of the canal that are looked at [choice: about 100 in each slab]."""
+
 LEAST_PIECE = 0.1
 """Pieces of a label below this share of it follow the nearest larger one [choice: specks]."""
 
@@ -73,7 +76,8 @@ def labelled_spine(label_map: LabelMap, partial: Mapping[int, str] | None = None
     kinds = {value: spine_kind(name) for value, name in names.items() if not name.startswith("S")}
     mobile = {value: kind for value, kind in kinds.items() if kind is not None}
     canal = [value for value, name in names.items() if name in ("spinal canal", "spinal cord")]
-    canal_mm = label_map.grid.to_world(np.argwhere(np.isin(label_map.array, canal)))
+    canal_voxels = np.argwhere(np.isin(label_map.array, canal))
+    canal_mm = label_map.grid.to_world(canal_voxels[:: len(canal_voxels) // CANAL_POINTS + 1])
     present = [value for value in np.unique(label_map.array).tolist() if value in names]
     parts = [
         part

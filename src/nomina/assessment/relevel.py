@@ -12,7 +12,13 @@ import numpy as np
 
 from nomina.anatomy.schemes import LabelScheme, load_scheme, present_values, smallest_dtype
 from nomina.assessment.level_anchors import Anchor, locate
-from nomina.assessment.level_finding import Given, LevelFinding, LevelFindings, identify_levels, left_out
+from nomina.assessment.level_finding import (
+    Given,
+    LevelFinding,
+    LevelFindings,
+    decided_by,
+    identify_levels,
+)
 from nomina.assessment.level_instances import LabelledSpine, labelled_spine
 from nomina.assessment.scheme_check import check_label_map
 from nomina.errors import PromptError, SchemeError
@@ -21,8 +27,11 @@ from nomina.imaging.volume import LabelMap
 FORMAT = "nomina-relevel-1"
 """Name and version of the layout of the file that says what changed."""
 
-ANY_SHIFT = {shift: 1 / 47 for shift in range(-23, 24)}
+ANY_SHIFT = dict.fromkeys(range(-23, 24), 1 / 47)
 """The names in a label map may be off by any number of levels."""
+
+CONVERT = "convert the label map first: nomina labels convert IN OUT --to nomina"
+"""What to do where a scheme cannot say a level."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     return Relevelled(
         renamed,
         levels,
-        (*said, *([spine.end.reason] if spine.end.confidence else []), *left_out(found.levels)),
+        (*said, *decided_by(spine.end, found)),
         (*spine.notes, *check_label_map(renamed)),
     )
 
@@ -144,8 +153,7 @@ def _refuse_unknown(anchors: Sequence[Anchor], scheme: LabelScheme) -> None:
             anchor.name in names.values() for names in scheme.transitional.values()
         ):
             raise SchemeError(
-                f"anchor {anchor.text!r}: scheme {scheme.name} has no value for {anchor.name}; convert the label "
-                f"map first: nomina labels convert IN OUT --to nomina"
+                f"anchor {anchor.text!r}: scheme {scheme.name} has no value for {anchor.name}; {CONVERT}"
             )
 
 
@@ -162,14 +170,14 @@ def _contradiction(
                 continue
             if count == 1:
                 return (
-                    f"anchor {some[0].text!r} cannot hold: the label map has "
-                    f"{len(spine.instances)} vertebrae and discs, and there are not enough levels for those beside it"
+                    f"anchor {some[0].text!r} cannot hold: with it the {len(spine.instances)} vertebrae "
+                    f"and discs of the label map would reach beyond the last level"
                 )
             numbers = sorted(number for _, number in _located(some, spine, label_map))
             between = sum(i.kind == "vertebra" for i in spine.instances[numbers[0] + 1 : numbers[1]])
             return (
-                f"anchors {some[0].text!r} and {some[1].text!r} contradict each other: between the two the label "
-                f"map has {between} vertebrae, and no gap with room for another"
+                f"anchors {some[0].text!r} and {some[1].text!r} contradict each other: between the two the "
+                f"label map has {between} vertebrae, and no gap with room for another"
             )
     return f"the anchors contradict each other: {', '.join(repr(anchor.text) for anchor in anchors)}"
 
@@ -184,8 +192,8 @@ def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) ->
         new = (partial if value in scheme.partial else values).get(level.name)
         if new is None:
             raise SchemeError(
-                f"label {value} would become {level.name}, for which scheme {scheme.name} has no value; convert "
-                f"the label map first: nomina labels convert IN OUT --to nomina"
+                f"label {value} would become {level.name}, for which scheme {scheme.name} has no value; "
+                f"{CONVERT}"
             )
         changes.append(_change(value, names[value], new, instance.volume_ml, level))
     return tuple(changes)

@@ -19,6 +19,7 @@ from nomina.assessment.level_finding import (
     LevelFindings,
     LowerEnd,
     SpineInstance,
+    decided_by,
     identify_levels,
 )
 from nomina.assessment.level_instances import scan_end
@@ -91,7 +92,8 @@ def consistent_levels(
         named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
         renamed[index][bones] = vertebra_class[named[bones]]
     levels = {level.name: level for level in found.levels}
-    return LevelNaming(renamed, float((said[known] == true[known]).mean()), levels, end.reason)
+    reason = "; ".join(decided_by(end, found))
+    return LevelNaming(renamed, float((said[known] == true[known]).mean()), levels, reason)
 
 
 @dataclass(frozen=True)
