@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
 from jaxtyping import Float, Integer
 
+from nomina.assessment.level_column import column
 from nomina.assessment.level_finding import LowerEnd, SpineInstance, half_levels_mm
 from nomina.assessment.spine_levels import SpineKind, spine_kind
 from nomina.imaging.volume import LabelMap
@@ -17,6 +18,10 @@ SLAB_MM = 5.0
 
 CANAL_POINTS = 5_000
 """Voxels of the canal that are looked at [choice: about 100 in each slab]."""
+
+ARCH_ONLY = 0.6
+"""What is left of a cut vertebra is no body when it is less than this share of a level above the one below
+[choice]."""
 
 LEAST_PIECE = 0.1
 """Pieces of a label below this share of it follow the nearest larger one [choice: specks]."""
@@ -87,6 +92,7 @@ def labelled_spine(label_map: LabelMap, partial: Mapping[int, str] | None = None
     ]
     places = along_canal(np.array([part.centre_mm for part in parts]).reshape(-1, 3), canal_mm)
     parts = [parts[i] for i in np.argsort(places, kind="stable")]
+    parts = _cut_on_top(parts, partial or {})
     numbers = np.zeros(label_map.array.shape, dtype=np.int32)
     for number, part in enumerate(parts, start=1):
         numbers[tuple(part.voxels.T)] = number
@@ -98,6 +104,25 @@ def labelled_spine(label_map: LabelMap, partial: Mapping[int, str] | None = None
     values = tuple(part.value for part in parts)
     end = _labelled_end({names[value] for value in present})
     return LabelledSpine(instances, values, numbers, end, _oddities(instances, values))
+
+
+def _cut_on_top(parts: list[_Part], partial: Mapping[int, str]) -> list[_Part]:
+    """The same with vertebrae that the upper border cuts on top: their arch may be all there is, far down."""
+    whole = [part for part in parts if part.value not in partial]
+    there = [part.centre_mm for part in whole if part.kind == "vertebra"]
+    if len(there) < 2:
+        return parts
+    middle = np.mean(there, axis=0)[2]
+    cut = [part for part in parts if part.value in partial and part.centre_mm[2] > middle]
+    others = [part for part in parts if all(part is not other for other in cut)]
+    ranks = {name: rank for rank, name in enumerate(column().names)}
+    for part in sorted(cut, key=lambda part: ranks.get(partial[part.value], 0)):
+        level_mm = there[-1] - there[-2]
+        is_arch = (part.centre_mm - there[-1]) @ level_mm < ARCH_ONLY * level_mm @ level_mm
+        centre_mm = there[-1] + level_mm if is_arch else part.centre_mm
+        others.append(replace(part, centre_mm=centre_mm))
+        there.append(centre_mm)
+    return others
 
 
 def along_canal(
@@ -136,11 +161,13 @@ def scan_end(
     named = lowest.get("L5-S1 disc", 0.0) + lowest.get("L6-S1 disc", 0.0)
     has_room = room_mm >= LAST_ROOM * level_mm and not has_bone_below
     seen = f"the network calls it L5-S1 with {named:.2f}"
-    below = "a vertebra lies below it" if has_bone_below else "no vertebra lies below it"
-    room = f"the scan goes on for {room_mm:.0f} mm"
+    below = "a vertebra was found under it" if has_bone_below else "no vertebra was found under it"
+    room = f"the scan goes on for {room_mm:.0f} mm below it"
     if named <= 0.5:
         # Less than half of a disc is what its own scores count for already.
-        return LowerEnd(0.0, f"the lowest disc is not known to lie on the sacrum: {seen}, {below} and {room}")
+        return LowerEnd(
+            0.0, f"the sacrum is not known to lie below the lowest disc: {seen}, {below} and {room}"
+        )
     confidence = 1 - (1 - NAMED_LAST * (2 * named - 1)) * (1 - ROOM_LAST * has_room)
     return LowerEnd(confidence, f"the lowest disc lies on the sacrum: {seen}, {below} and {room}")
 
