@@ -179,6 +179,7 @@ def test_phantoms_with_four_to_six_lumbar_vertebrae_are_renamed_by_one_anchor(nu
     assert min(level.confidence for level in result.levels) > 0.9
 
 
+@pytest.mark.slow
 def test_shifted_real_label_maps_come_back(shared_data: Path) -> None:
     root = shared_data / "spider_t2space" / "masks"
     truth = read_label_map(root / "50_t2_SPACE.mha", scheme="spider")

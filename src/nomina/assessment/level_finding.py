@@ -163,6 +163,14 @@ def identify_levels(instances: Sequence[SpineInstance], given: Given) -> LevelFi
     return LevelFindings(levels, float(scores[best]), extra)
 
 
+def is_possible(instances: Sequence[SpineInstance], given: Given) -> bool:
+    """Whether any naming keeps order and spacing and has the fixed names."""
+    states = column()
+    base = _allowed(instances, states, given.fixed)
+    base = np.where(_nameable(states, given.extras), base, -np.inf)
+    return bool(np.isfinite(best_path(Chain(base, _steps(instances, states, False)))[1]))
+
+
 def decided_by(end: LowerEnd, found: LevelFindings) -> tuple[str, ...]:
     """What decided the names and what speaks against them, one sentence each without its full stop."""
     named = {level.name.split(" ")[0] for level in found.levels}

@@ -18,6 +18,7 @@ from nomina.assessment.level_finding import (
     LevelFindings,
     decided_by,
     identify_levels,
+    is_possible,
 )
 from nomina.assessment.level_instances import LabelledSpine, labelled_spine
 from nomina.assessment.scheme_check import check_label_map
@@ -103,9 +104,10 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     fixed = _fixed(anchors, spine, label_map)
     extras = frozenset(n for n in ("L6", "T13") if f"{n} vertebra" in scheme.labels.values())
     _refuse_unknown(anchors, scheme)
-    found = identify_levels(spine.instances, Given(spine.end, fixed, extras, ANY_SHIFT))
-    if not np.isfinite(found.score):
+    given = Given(spine.end, fixed, extras, ANY_SHIFT)
+    if not is_possible(spine.instances, given):
         raise PromptError(_contradiction(anchors, spine, label_map, extras))
+    found = identify_levels(spine.instances, given)
     levels = _changes(spine, found, scheme)
     array = label_map.array.astype(smallest_dtype(max(scheme.names_in(()).keys() | scheme.ignored)))
     values = np.array([0, *(level.new_label for level in levels)])
@@ -164,9 +166,7 @@ def _contradiction(
     for count in (1, 2):
         for some in combinations(anchors, count):
             fixed = _fixed(some, spine, label_map)
-            if np.isfinite(
-                identify_levels(spine.instances, Given(spine.end, fixed, extras, ANY_SHIFT)).score
-            ):
+            if is_possible(spine.instances, Given(spine.end, fixed, extras)):
                 continue
             if count == 1:
                 return (
