@@ -161,7 +161,7 @@ class Segmenter:
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
-            provenance=self._provenance(mode, volume),
+            provenance=self._provenance(mode, volume) | {"levels_decided_by": naming.reason},
         )
 
     def _check_modality(self, volume: Volume) -> None:
