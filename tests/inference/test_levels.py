@@ -143,8 +143,8 @@ def test_each_disc_has_one_vote_whatever_its_size() -> None:
 
 def test_discs_that_touch_at_a_corner_only_are_two() -> None:
     said = spine(num_levels=4)
-    for step in range(9):
-        said[2, 9 - step % 2, 4 + step] = CANAL + 1
+    for step in range(10):
+        said[2, 9 - step % 2 if step < 5 else 9 + step % 2, 4 + step] = CANAL + 1
     named = consistent_levels(said, STRUCTURES).classes
     for rank in (1, 2, 3, 4):
         whole = spine(num_levels=4) == CANAL + rank
@@ -153,7 +153,7 @@ def test_discs_that_touch_at_a_corner_only_are_two() -> None:
 
 def test_vertebrae_that_touch_at_a_corner_only_keep_their_names() -> None:
     said = spine(num_levels=4)
-    said[1, 18:20, 13:17] = 2
+    said[1, 18:20, 13:15] = 2
     np.testing.assert_array_equal(consistent_levels(said, STRUCTURES).classes, said)
 
 
