@@ -55,3 +55,9 @@ def test_a_row_of_specks_does_not_fail() -> None:
     classes = np.zeros((3, 9, 5), dtype=np.uint8)
     classes[1, 1:8:2, 2] = 4
     np.testing.assert_array_equal(without_islands(classes, SPACING_MM), classes)
+
+
+def test_a_part_that_hangs_on_by_a_corner_is_no_island() -> None:
+    classes = vertebra()
+    classes[3, 80:83, 45:48] = 3
+    np.testing.assert_array_equal(without_islands(classes, SPACING_MM), classes)

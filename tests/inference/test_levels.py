@@ -139,3 +139,73 @@ def test_each_disc_has_one_vote_whatever_its_size() -> None:
     said[truth == CANAL + 4] = CANAL + 5
     named = consistent_levels(said, STRUCTURES).classes
     assert {int(value) - CANAL for value in np.unique(named[said > CANAL])} == {2, 3, 4}
+
+
+def test_discs_that_touch_at_a_corner_only_are_two() -> None:
+    said = spine(num_levels=4)
+    for step in range(10):
+        said[2, 9 - step % 2 if step < 5 else 9 + step % 2, 4 + step] = CANAL + 1
+    named = consistent_levels(said, STRUCTURES).classes
+    for rank in (1, 2, 3, 4):
+        whole = spine(num_levels=4) == CANAL + rank
+        assert set(named[whole & (said > CANAL)].tolist()) == {CANAL + rank}
+
+
+def test_vertebrae_that_touch_at_a_corner_only_keep_their_names() -> None:
+    said = spine(num_levels=4)
+    said[1, 18:20, 13:15] = 2
+    np.testing.assert_array_equal(consistent_levels(said, STRUCTURES).classes, said)
+
+
+@pytest.mark.parametrize(("width", "is_disc"), [(1, False), (2, True)])
+def test_a_piece_is_a_disc_from_a_fifth_of_the_median_disc(width: int, is_disc: bool) -> None:
+    """A piece of an eighth, and of a quarter, in the middle of a vertebra."""
+    said = spine(num_levels=4)
+    said[:, 12 : 12 + width, 20:22] = CANAL + 5
+    named = consistent_levels(said, STRUCTURES).classes
+    assert np.array_equal(named, said) != is_disc
+
+
+@pytest.mark.parametrize(("drop", "is_one"), [(3, True), (4, False)])
+def test_pieces_of_a_disc_are_one_up_to_half_a_level_apart(drop: int, is_one: bool) -> None:
+    """Front and back are 5 apart in depth and 3 or 4 in height; a level is 12."""
+    said = spine(num_levels=5)
+    said[:, 13:15][said[:, 13:15] == CANAL + 3] = 0
+    front = said[:, 15:18, 26:28].copy()
+    said[:, 15:18, 26:28] = 3
+    said[:, 15:18, 26 - drop : 28 - drop] = front
+    named = consistent_levels(said, STRUCTURES).classes
+    assert np.array_equal(named[said > CANAL], said[said > CANAL]) == is_one
+
+
+def test_a_level_is_sure_where_the_network_sees_the_sacrum_and_uncertain_elsewhere() -> None:
+    spacing_mm = (3.0, 3.0, 3.0)
+    whole = consistent_levels(spine(), STRUCTURES, spacing_mm=spacing_mm)
+    assert list(whole.levels) == ["L5-S1 disc", "L4-L5 disc", "L3-L4 disc", "L2-L3 disc"]
+    assert all(level.is_sure for level in whole.levels.values())
+    assert "lies on the sacrum" in whole.reason
+    cropped = consistent_levels(spine(lowest=2, num_levels=4), STRUCTURES, spacing_mm=spacing_mm)
+    assert not any(level.is_sure for level in cropped.levels.values())
+    assert "not known to lie" in cropped.reason
+
+
+def test_a_vertebra_under_the_lowest_disc_takes_trust_from_it() -> None:
+    said = np.pad(spine(), ((0, 0), (0, 0), (20, 0)))
+    with_bone = said.copy()
+    with_bone[:, 10:18, 12:20] = 1
+    confidences = [
+        consistent_levels(classes, STRUCTURES, spacing_mm=(3.0, 3.0, 3.0)).levels["L5-S1 disc"].confidence
+        for classes in (said, with_bone)
+    ]
+    assert confidences[1] < confidences[0]
+    assert "a vertebra was found under it" in consistent_levels(with_bone, STRUCTURES).reason
+
+
+def test_the_room_below_counts_from_the_first_row_with_content() -> None:
+    said = np.pad(spine(), ((0, 0), (0, 0), (20, 0)))
+    near, far = (
+        consistent_levels(said, STRUCTURES, spacing_mm=(3.0, 3.0, 3.0), lowest_row=row) for row in (20, 0)
+    )
+    assert near.levels["L5-S1 disc"].confidence < far.levels["L5-S1 disc"].confidence
+    assert "68 mm" in far.reason
+    assert "8 mm" in near.reason

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nomina.anatomy.schemes import read_label_map
+from nomina.assessment.level_finding import LevelFinding
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Verdict
 from nomina.inference.levels import LevelNaming
@@ -136,6 +137,55 @@ def test_a_whole_top_vertebra_that_touches_the_border_is_not_partial() -> None:
     classes = column((1, 2, 3))
     last = int(np.flatnonzero((classes == 3).any(axis=(0, 1)))[-1])
     assert not verdicts(classes, content=(0, last))["L3 vertebra"].is_partial
+
+
+@pytest.mark.parametrize(("rank", "top_height", "is_partial"), [(3, 10, False), (2, 8, True)])
+def test_the_height_of_a_vertebra_is_that_of_its_higher_columns(
+    rank: int, top_height: int, is_partial: bool
+) -> None:
+    """Two fifths of the front columns of one vertebra are half as high, as after a collapse of its front."""
+    classes = column((1, 2, 3), top_height)
+    rows = np.flatnonzero((classes == rank).any(axis=(0, 1)))
+    low = classes[:, 22:25, rows[0] : rows[0] + 5]
+    low[low == rank] = 0
+    last = int(np.flatnonzero((classes == 3).any(axis=(0, 1)))[-1])
+    assert verdicts(classes, content=(0, last))["L3 vertebra"].is_partial == is_partial
+
+
+def level(name: str, confidence: float, other: str) -> tuple[str, LevelFinding]:
+    return name, LevelFinding(name, confidence, other, 1 - confidence)
+
+
+def test_an_uncertain_level_is_reported_as_uncertain_and_says_what_else_it_may_be() -> None:
+    levels = dict(
+        [
+            level("L5-S1 disc", 0.95, "S1-S2 disc"),
+            level("L4-L5 disc", 0.95, "L5-S1 disc"),
+            level("L3-L4 disc", 0.6, "L2-L3 disc"),
+        ]
+    )
+    classes = column((1, 2, 3))
+    naming = LevelNaming(classes, 1.0, levels, "the sacrum is far away")
+    sure = np.full(classes.shape, 255, dtype=np.uint8)
+    found = judge(naming, sure, GRID, STRUCTURES, None, (0, 79))
+    assert found["L4 vertebra"].presence == "present"
+    assert found["spinal canal"].presence == "present"
+    assert found["L3 vertebra"].presence == found["L3-L4 disc"].presence == "uncertain"
+    assert found["L3 vertebra"].score == pytest.approx(0.6)
+    assert "may be the L2 vertebra; the sacrum is far away" in found["L3 vertebra"].reason
+    assert "may be the L2-L3 disc" in found["L3-L4 disc"].reason
+    assert found["L2 vertebra"].presence == "uncertain"
+    assert found["L1 vertebra"].presence == "outside"
+
+
+def test_a_vertebra_without_a_disc_has_the_certainty_of_the_nearest() -> None:
+    classes = column((1, 2, 3))
+    classes[classes == 6 + 3] = 0
+    levels = dict([level("L5-S1 disc", 0.9, "S1-S2 disc"), level("L4-L5 disc", 0.5, "L5-S1 disc")])
+    sure = np.full(classes.shape, 255, dtype=np.uint8)
+    found = judge(LevelNaming(classes, 1.0, levels), sure, GRID, STRUCTURES, None, (0, 79))
+    assert found["L3 vertebra"].presence == "uncertain"
+    assert found["L5 vertebra"].presence == "present"
 
 
 def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(shared_data: Path) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": "Say in words what is wrong with a scan, before anyone trusts a mask made from it.",
     "prompt": "Show which structures a phrase names, with their SNOMED CT codes and nomina label values.",
     "labels": "Label schemes: show them, convert label maps, check that a label map follows one.",
+    "relevel": "Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",
     "measure": "Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels.",
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",

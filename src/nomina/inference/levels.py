@@ -1,21 +1,29 @@
 """One name per level: the network names each slice by itself; the scan as a whole decides.
 
-Discs are compact and lie apart, so each is one instance whatever it was named. From the bottom they are
-numbered in order, with a number left out only where the gap is wide enough for a disc that was missed; of all
-such numberings the one wins that agrees with most voxels. In each slice the
-vertebrae then follow the discs that bore their number, and a piece of bone that is mostly one level is that
-level. Works on names only: no border moves.
+Discs are compact and lie apart, so each is one instance whatever it was named, and `assessment.level_finding`
+names them all at once. In each slice the vertebrae then follow the discs that bore their number, and a piece
+of bone that is mostly one level is that level. Works on names only: no border moves.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise, product
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.assessment.level_finding import (
+    Given,
+    LevelFinding,
+    LevelFindings,
+    LowerEnd,
+    SpineInstance,
+    decided_by,
+    identify_levels,
+)
+from nomina.assessment.level_instances import scan_end
+from nomina.assessment.spine_levels import LEVELS_UPWARDS, spine_kind, spine_rank
 
 MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
@@ -25,11 +33,12 @@ DOMINANT_SHARE = 0.65
 be two vertebrae that touch at a facet joint [choice]."""
 
 
-WIDE_GAP = 1.5
-"""A gap of this many times the median one may hide a disc that was not found [choice]."""
-
 SPLIT_GAP = 0.5
 """Two pieces of one name that are nearer than this share of the median gap are one disc [choice]."""
+
+BONE_BELOW = 0.5
+"""A vertebra lies below the lowest disc where there is so much bone under its front half, against its own
+size [choice]."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,26 @@ class LevelNaming:
     classes: UInt8[np.ndarray, "i j k"]
     agreement: float
     """Share of disc voxels whose own name was kept; 1 when every slice agreed."""
+    levels: Mapping[str, LevelFinding] = field(default_factory=dict)
+    """How sure the name of each disc is, by structure."""
+    reason: str = ""
+    """What decided the names, as a sentence without its full stop."""
 
 
-def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[str]) -> LevelNaming:
+def consistent_levels(
+    classes: UInt8[np.ndarray, "i j k"],
+    structures: Sequence[str],
+    *,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    lowest_row: int = 0,
+) -> LevelNaming:
     """Rename levels so that discs count up from the bottom without gaps or repeats.
 
     Args:
         classes: Class of each voxel on a canonical (RAS) grid.
         structures: Names of classes 1…n−1.
+        spacing_mm: Voxel size along R, A, S.
+        lowest_row: First index along S that holds image content.
 
     Returns:
         The same borders; names beyond the known levels become background. Unchanged when fewer than two discs
@@ -54,10 +75,12 @@ def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[
     """
     disc_ranks, vertebra_ranks = (_rank_table(structures, kind) for kind in ("disc", "vertebra"))
     said = disc_ranks[classes]
-    discs = _disc_instances(said)
+    discs = _disc_instances(said, spacing_mm)
     if len(discs.order) < 2:
         return LevelNaming(classes, 1.0)
-    numbers = _number(discs, said, int(disc_ranks.max()))
+    end = _lower_end(discs, said, vertebra_ranks[classes] > 0, spacing_mm, lowest_row)
+    found = identify_levels(_as_instances(discs, said), Given(end, extras=frozenset()))
+    numbers = _numbers(discs, found, int(disc_ranks.max()))
     true = numbers[discs.labels]
     known = true > 0
     disc_class, vertebra_class = _class_table(disc_ranks), _class_table(vertebra_ranks)
@@ -68,17 +91,21 @@ def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[
         bones = vertebra_ranks[classes[index]] > 0
         named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
         renamed[index][bones] = vertebra_class[named[bones]]
-    return LevelNaming(renamed, float((said[known] == true[known]).mean()))
+    levels = {level.name: level for level in found.levels}
+    reason = "; ".join(decided_by(end, found))
+    return LevelNaming(renamed, float((said[known] == true[known]).mean()), levels, reason)
 
 
 @dataclass(frozen=True)
-class _Instances:
+class _Discs:
     labels: Integer[np.ndarray, "i j k"]
     """Piece number of each disc voxel; 0 elsewhere and for pieces that are too small."""
     order: tuple[int, ...]
     """Piece numbers from bottom to top."""
-    gaps: tuple[float, ...]
-    """Distance in pixels from each piece to the next one above."""
+    centres_mm: Float[np.ndarray, "n 3"]
+    """Middle of each of these, on axes along the grid's."""
+    gaps_mm: tuple[float, ...]
+    """Distance from each of these to the next one above."""
 
 
 def _rank_table(structures: Sequence[str], kind: str) -> Integer[np.ndarray, " n"]:
@@ -86,18 +113,18 @@ def _rank_table(structures: Sequence[str], kind: str) -> Integer[np.ndarray, " n
     return np.array([0] + [(spine_rank(name) or 0) if spine_kind(name) == kind else 0 for name in structures])
 
 
-def _disc_instances(ranks: Integer[np.ndarray, "i j k"]) -> _Instances:
+def _disc_instances(ranks: Integer[np.ndarray, "i j k"], spacing_mm: tuple[float, float, float]) -> _Discs:
     pieces = cc3d.connected_components(ranks > 0, connectivity=6)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
+    centres = cc3d.statistics(pieces)["centroids"] * np.array(spacing_mm)
     if not sizes.any():
-        return _Instances(pieces, (), ())
+        return _Discs(pieces, (), centres[:0], ())
     median = np.median(sizes[sizes > MIN_INSTANCE_SHARE * sizes.max()])
     kept = np.flatnonzero(sizes >= MIN_INSTANCE_SHARE * median)
-    centres = cc3d.statistics(pieces)["centroids"][:, 1:]
-    order = [int(piece) for piece in kept[np.argsort(centres[kept, 1])]]
+    order = [int(piece) for piece in kept[np.argsort(centres[kept, 2])]]
     names = {piece: int(np.bincount(ranks[pieces == piece]).argmax()) for piece in order}
-    gaps = _gaps(order, centres)
+    gaps = _gaps_mm(order, centres)
     joined = order[:1]
     for piece, gap in zip(order[1:], gaps, strict=True):
         below = joined[-1]
@@ -105,46 +132,62 @@ def _disc_instances(ranks: Integer[np.ndarray, "i j k"]) -> _Instances:
             pieces[pieces == piece] = below
         else:
             joined.append(piece)
-    return _Instances(pieces, tuple(joined), tuple(_gaps(joined, centres)))
+    return _Discs(pieces, tuple(joined), centres[joined], tuple(_gaps_mm(joined, centres)))
 
 
-def _gaps(order: Sequence[int], centres: Float[np.ndarray, "pieces 2"]) -> list[float]:
-    """Distance in pixels from each piece to the next one above."""
-    return [float(np.linalg.norm(centres[above] - centres[below])) for below, above in pairwise(order)]
+def _gaps_mm(order: Sequence[int], centres_mm: Float[np.ndarray, "pieces 3"]) -> list[float]:
+    """Distance in the sagittal plane from each piece to the next one above."""
+    return [
+        float(np.linalg.norm(centres_mm[above, 1:] - centres_mm[below, 1:]))
+        for below, above in pairwise(order)
+    ]
 
 
-def _number(
-    instances: _Instances, ranks: Integer[np.ndarray, "i j k"], max_rank: int
-) -> Integer[np.ndarray, " pieces"]:
-    """Rank of each piece: rising from bottom to top, in the numbering that most voxels agree with."""
-    votes = np.zeros((instances.labels.max() + 1, max_rank + 1))
-    voxels = instances.labels > 0
-    np.add.at(votes, (instances.labels[voxels], ranks[voxels]), 1)
-    # A large disc must not outvote small ones: each piece has one vote, divided by its voxels.
-    votes = votes[list(instances.order)] / votes[list(instances.order)].sum(axis=1, keepdims=True)
-    best: tuple[float, int, int] | None = None
-    numbers = np.zeros(len(votes), dtype=int)
-    for steps in _possible_steps(instances.gaps):
-        above = np.concatenate([[0], np.cumsum(steps)]).astype(int)
-        for start in range(1 - int(above[-1]), max_rank + 1):
-            tried = start + above
-            inside = (tried >= 1) & (tried <= max_rank)
-            agreement = round(float(votes[np.flatnonzero(inside), tried[inside]].sum()), 6)
-            # Of equals the one with the fewest discs left out, then the highest: it leaves none at the bottom
-            # without a name.
-            rating = (agreement, -int(above[-1]), start)
-            if best is None or rating > best:
-                best, numbers = rating, tried
-    result = np.zeros(instances.labels.max() + 1, dtype=int)
-    # Numbers past the known levels are kept apart from 0, which is a piece that is no disc.
-    result[list(instances.order)] = np.where(numbers >= 1, numbers, max_rank + 1)
+def _as_instances(discs: _Discs, ranks: Integer[np.ndarray, "i j k"]) -> list[SpineInstance]:
+    """Each disc with the share of its voxels that bear each name."""
+    instances = []
+    for piece, centre_mm in zip(discs.order, discs.centres_mm, strict=True):
+        votes = np.bincount(ranks[discs.labels == piece])
+        scores = {_disc_name(rank): float(n / votes.sum()) for rank, n in enumerate(votes) if n}
+        # In the sagittal plane: which slices show a disc moves its middle to the left or right.
+        instances.append(SpineInstance("disc", centre_mm * (0, 1, 1), float(votes.sum()), scores))
+    return instances
+
+
+def _disc_name(rank: int) -> str:
+    bottom = LEVELS_UPWARDS.index("L5") - 1
+    return f"{LEVELS_UPWARDS[bottom + rank]}-{LEVELS_UPWARDS[bottom + rank - 1]} disc"
+
+
+def _lower_end(
+    discs: _Discs,
+    ranks: Integer[np.ndarray, "i j k"],
+    bones: Bool[np.ndarray, "i j k"],
+    spacing_mm: tuple[float, float, float],
+    lowest_row: int,
+) -> LowerEnd:
+    """What speaks for the lowest disc lying on the sacrum."""
+    disc = discs.labels == discs.order[0]
+    _, depths, rows = np.nonzero(disc)
+    below = int((bones[:, int(depths.mean()) : depths.max() + 1, : rows.min()]).sum())
+    votes = np.bincount(ranks[disc])
+    room_mm = (float(rows.mean()) - lowest_row) * spacing_mm[2]
+    return scan_end(
+        {_disc_name(1): float(votes[1] / votes.sum())},
+        room_mm,
+        discs.gaps_mm[0],
+        has_bone_below=below > BONE_BELOW * len(rows),
+    )
+
+
+def _numbers(discs: _Discs, found: LevelFindings, max_rank: int) -> Integer[np.ndarray, " pieces"]:
+    """Rank of each piece; 0 for what is no disc."""
+    result = np.zeros(discs.labels.max() + 1, dtype=int)
+    for piece, level in zip(discs.order, found.levels, strict=True):
+        rank = spine_rank(level.name) or 0
+        # Numbers past the known levels are kept apart from 0, which is a piece that is no disc.
+        result[piece] = rank if rank >= 1 else max_rank + 1
     return result
-
-
-def _possible_steps(gaps: Sequence[float]) -> Iterator[tuple[int, ...]]:
-    """From each disc to the next one above: one number up, or two where a disc may have been missed."""
-    wide = WIDE_GAP * float(np.median(gaps))
-    return product(*[(1, 2) if gap >= wide else (1,) for gap in gaps])
 
 
 def _rename_vertebrae(

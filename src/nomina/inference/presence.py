@@ -1,11 +1,12 @@
 """The verdict per structure: present, absent, outside the field of view, or uncertain."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
@@ -50,6 +51,15 @@ class _Found:
     is_partial: bool = False
     agreement: float = 1.0
     """Share of disc voxels that bore the level's settled name from the start; 1 for what has no level."""
+    level: LevelFinding | None = None
+    """How sure its level is; None for what has no level."""
+    reason: str = ""
+    """What decided its level."""
+
+    @property
+    def is_level_sure(self) -> bool:
+        """Whether its name may be stated without a doubt."""
+        return self.agreement >= AGREED and (self.level is None or self.level.is_sure)
 
 
 def judge(
@@ -77,8 +87,8 @@ def judge(
     for index, name in enumerate(structures, start=1):
         volume_ml = float(counts[index]) * grid.voxel_volume_ml
         if volume_ml >= MIN_VOLUME_ML:
-            agreement = naming.agreement if spine_kind(name) is not None else 1.0
-            found[name] = _Found(volume_ml, float(sums[index] / counts[index]) / 255, agreement=agreement)
+            item = _Found(volume_ml, float(sums[index] / counts[index]) / 255)
+            found[name] = _with_level(name, item, naming)
     for name in _specks(found):
         del found[name]
     for name in _cut_by_border(classes, grid, structures, found, content):
@@ -111,11 +121,40 @@ def _disc_below(name: str, found: dict[str, _Found]) -> float:
 
 def _present(name: str, found: _Found) -> Verdict:
     cut = "; it is cut by the border of the scan" if found.is_partial else ""
-    level = "" if found.agreement >= AGREED else "; slices disagree on its level"
-    presence: Presence = "present" if found.confidence >= SURE and not level else "uncertain"
-    score = round(found.confidence * found.agreement, 3)
-    reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{level}{cut}"
+    presence: Presence = "present" if found.confidence >= SURE and found.is_level_sure else "uncertain"
+    level = found.level.confidence if found.level else 1.0
+    score = round(found.confidence * min(found.agreement, level), 3)
+    doubt = "".join(f"; {words}" for words in _doubts(name, found))
+    reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{doubt}{cut}"
     return Verdict(name, presence, score, reason, round(found.volume_ml, 3), found.is_partial)
+
+
+def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
+    """The same with how sure its level is: that of its disc, or of the nearest one for a vertebra without."""
+    rank = spine_rank(name)
+    if rank is None:
+        return item
+    levels = {spine_rank(disc): level for disc, level in naming.levels.items()}
+    ranks = [other for other in levels if other is not None]
+    nearest = levels[min(ranks, key=lambda other: abs(other - rank))] if ranks else None
+    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason)
+
+
+def _doubts(name: str, found: _Found) -> Iterator[str]:
+    """Why the level of a structure is uncertain; nothing where it is not."""
+    if found.agreement < AGREED:
+        yield "slices disagree on its level"
+    if found.level is not None and not found.level.is_sure:
+        kind = spine_kind(name) or ""
+        other = _other_name(name, found.level)
+        yield f"its level is uncertain ({found.level.confidence:.2f}), it may be the {other} {kind}"
+        yield found.reason
+
+
+def _other_name(name: str, level: LevelFinding) -> str:
+    """Level that a structure would have if its disc had its next likely name."""
+    other = level.other.removesuffix(" disc")
+    return other if spine_kind(name) == "disc" else other.split("-")[0]
 
 
 def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFacts | None) -> Verdict:
@@ -131,13 +170,22 @@ def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFa
     if place is None:
         return Verdict(name, "absent", score, "not found although the spine is in view")
     if place > max(places):
-        return Verdict(name, "outside", score, f"above the highest level found ({_level_names(found)[1]})")
+        return _beyond(name, score, _level_names(found)[1], found, "above the highest")
     if place < min(places):
-        return Verdict(name, "outside", score, f"below the lowest level found ({_level_names(found)[0]})")
+        return _beyond(name, score, _level_names(found)[0], found, "below the lowest")
     presence: Presence = "uncertain" if seen > 0.5 else "absent"
     return Verdict(
         name, presence, score, "its neighbours were found on both sides, but not the structure itself"
     )
+
+
+def _beyond(name: str, score: float, end: str, found: dict[str, _Found], where: str) -> Verdict:
+    """Outside the field of view; uncertain next to an end whose own level is."""
+    item, reason = found[end], f"{where} level found ({end})"
+    if item.is_level_sure or abs((spine_rank(end) or 0) - (spine_rank(name) or 0)) > 1:
+        return Verdict(name, "outside", score, reason)
+    level = item.level.confidence if item.level else item.agreement
+    return Verdict(name, "uncertain", round(min(score, level), 3), f"{reason}, whose level is uncertain")
 
 
 def _place(name: str) -> int | None:

@@ -149,16 +149,19 @@ class Segmenter:
         if progress:
             progress(0.3)
         classes = self._classify(image, window, grid, canonical.grid, words, progress)
-        naming = consistent_levels(classes.array, known)
+        content = _content(canonical)
+        naming = consistent_levels(
+            classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
+        )
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
-        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
+        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = _label_map(naming.classes, classes.grid, asked, found, known)
         return Segmentation(
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
-            provenance=self._provenance(mode, volume),
+            provenance=self._provenance(mode, volume) | {"levels_decided_by": naming.reason},
         )
 
     def _check_modality(self, volume: Volume) -> None:

@@ -83,6 +83,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
             "mode": provenance.get("mode"),
             "levels_as_in": provenance.get("scheme_of_levels"),
         },
+        "levels_decided_by": provenance.get("levels_decided_by", ""),
         "versions": dict(provenance.get("versions", {})),
         "notes": list(provenance.get("notes", ())),
         "disclaimer": DISCLAIMER,

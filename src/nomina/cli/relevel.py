@@ -1,0 +1,84 @@
+"""`nomina relevel`: other level names for a label map, from what the user knows, without a network."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nomina.assessment.relevel import Relevelled
+
+
+def relevel(
+    source: Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")],
+    anchor: Annotated[
+        list[str],
+        typer.Option(
+            "--anchor",
+            metavar="WORDS",
+            help='What is known: "lowest disc is L5/S1", "label 3 is L3" or "L4 is here: x,y,z" (world mm, '
+            "RAS: to the patient's right, forwards, to the head); repeatable.",
+        ),
+    ],
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay."""
+    from nomina.anatomy.schemes import claimed_scheme, read_label_map
+    from nomina.assessment.level_anchors import parse_anchor
+    from nomina.assessment.relevel import relevel as relevel_map
+
+    anchors = [parse_anchor(words) for words in anchor]
+    _refuse_overwriting(source, output)
+    result = relevel_map(read_label_map(source, scheme=scheme or claimed_scheme(source)), anchors)
+    plain = {"source": source.name, "anchors": list(anchor)} | result.as_plain()
+    _write(result, output, plain)
+    if as_json:
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    else:
+        _print(result, output)
+
+
+def _write(result: "Relevelled", output: Path, plain: dict[str, object]) -> None:
+    """Label map and JSON file, the latter last."""
+    from nomina.anatomy.schemes import sidecar_path
+    from nomina.imaging.files import write_text_atomic
+    from nomina.imaging.write import write
+
+    # An older JSON file must never name the values of a newer label map.
+    sidecar_path(output).unlink(missing_ok=True)
+    write(result.label_map, output)
+    write_text_atomic(sidecar_path(output), json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print(result: "Relevelled", output: Path) -> None:
+    from nomina.cli.segment import print_lines
+
+    rows = [("label", "was", "new_label", "is", "confidence")]
+    for level in result.levels:
+        sure = f"{level.confidence:.2f}"
+        rows.append((str(level.label), level.name, str(level.new_label), level.new_name, sure))
+    print_lines(rows, right_aligned=(0, 2, 4))
+    for sentence in (*result.decided_by, *result.notes):
+        typer.echo(sentence, err=True)
+    changed = sum(level.is_changed for level in result.levels)
+    typer.echo(f"wrote {output}: {changed} of {len(result.levels)} names changed", err=True)
+
+
+def _refuse_overwriting(source: Path, output: Path) -> None:
+    from nomina.anatomy.schemes import sidecar_path
+    from nomina.assessment.relevel import FORMAT
+    from nomina.errors import OutputError
+
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the input itself; give another name for the output")
+    sidecar = sidecar_path(output)
+    if sidecar == sidecar_path(source):
+        raise OutputError(f"{sidecar} describes {source.name}; give another name for the output")
+    if sidecar.exists() and FORMAT not in sidecar.read_text(encoding="utf-8", errors="replace"):
+        raise OutputError(f"{sidecar} was not written by this command; give another name for the output")
