@@ -196,6 +196,12 @@ def test_the_learning_rate_rises_and_falls(step: int, rate: float) -> None:
     assert learning_rate(step, cfg) == pytest.approx(2e-3 * rate)
 
 
+def test_the_rate_of_sgd_falls_as_nnunets_from_the_start() -> None:
+    cfg = TrainConfig(steps=100, optimiser="sgd", learning_rate=1e-2)
+    rates = [learning_rate(step, cfg) for step in (0, 50, 99)]
+    assert rates == pytest.approx([1e-2, 1e-2 * 0.5**0.9, 1e-2 * 0.01**0.9])
+
+
 def test_the_average_follows_its_formula() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
     state = TrainingState(

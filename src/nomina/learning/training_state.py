@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nomina.config import to_plain
+from nomina.config import parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.learning.recipe import Recipe
 from nomina.networks.build import SliceNetwork
@@ -27,7 +27,7 @@ class TrainingState:
     network: SliceNetwork
     averaged: dict[str, Tensor]
     """EMA of the weights: what is validated and saved."""
-    optimiser: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     step: int = 0
     """Optimiser steps done."""
     best_score: float = -1.0
@@ -80,7 +80,7 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
-    if _without_length(meta["recipe"]) != _without_length(to_plain(recipe)):
+    if not is_same_run(meta["recipe"], recipe):
         raise ConfigError(
             f"{folder} holds a run of another recipe; train into another folder, or remove it to start anew"
         )
@@ -97,7 +97,7 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
     state.step, state.best_score, state.history = meta["step"], meta["best_score"], meta["history"]
 
 
-def _load_moments(optimiser: torch.optim.AdamW, stored: Mapping[str, Tensor]) -> None:
+def _load_moments(optimiser: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
@@ -113,7 +113,20 @@ def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def is_same_run(recorded: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a run may go on under `recipe`: longer, or saved and reported at other times, not otherwise.
+
+    Args:
+        recorded: The recipe as it was written down, perhaps by a version with fewer settings.
+        recipe: The recipe now.
+    """
+    try:
+        known = parse_config(Recipe, recorded, source="the recorded recipe")
+    except ConfigError:
+        return False
+    return _without_length(to_plain(known)) == _without_length(to_plain(recipe))
+
+
 def _without_length(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A resumed run may be made longer, or save and report at other times."""
     bookkeeping = {"steps", "validate_every", "save_minutes", "log_every"}
     return {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in bookkeeping}}
