@@ -32,8 +32,8 @@ from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant", "self", "header"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
-sentence (mode A), `self` segments so first and then says what it found (mode C), `header` says the MR weighting
-of the scan's header alone (mode D). None can see a reference."""
+sentence (mode A), `self` segments so first and then says what it found (mode C), `header` says the MR
+weighting of the scan's header alone (mode D). None can see a reference."""
 
 Teller = Literal["user", "simulated user", "oracle", "shuffled", "shifted"]
 """Who says the facts: a person (mode E), a reference in a person's place, a reference (upper bound only), or

@@ -23,8 +23,8 @@ RANDOM_WIDTH = 384
 """Width of random vectors: that of MiniLM, so that networks have the same size."""
 
 LENGTH = 5.17
-"""Length of every vector: the mean length of MiniLM's for these sentences, so that no control has an easier or
-harder start."""
+"""Length of every vector: the mean length of MiniLM's for these sentences, so that no control starts better
+or worse for its size."""
 
 _SPINE_KINDS = ("vertebra", "disc")
 _SPINE_NAMES = ("spinal canal", "sacrum")

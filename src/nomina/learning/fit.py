@@ -178,7 +178,7 @@ def _draw(task: _Task, seed: tuple[int, ...]) -> Batch:
 
 
 def learning_rate(step: int, cfg: TrainConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to 1 % of it; for SGD nnU-Net's polynomial from the start."""
+    """Linear warm-up, then a cosine from the peak to 1 % of it; for SGD nnU-Net's polynomial."""
     if cfg.optimiser == "sgd":
         return cfg.learning_rate * (1 - step / cfg.steps) ** 0.9
     warmup = max(1, round(cfg.warmup_share * cfg.steps))
