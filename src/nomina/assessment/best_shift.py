@@ -42,7 +42,7 @@ def best_shift(prediction: LabelMap, reference: LabelMap, names: tuple[str, ...]
 
     Returns:
         The prediction with voxels under the values of their new names, and the shift in levels (+, towards
-        the head): that of the highest mean Dice over the reference's vertebrae and discs, the least of equals.
+        the head): that of the highest mean Dice over vertebrae and discs, of equals the least.
 
     Raises:
         GridMismatchError: The arrays differ in shape.
