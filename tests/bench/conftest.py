@@ -115,7 +115,7 @@ def open_segmenter() -> Segmenter:
     model = build_network(network, STRUCTURES, text_width=bank.vectors.shape[1]).eval()
     with torch.no_grad():
         for module in model.fusion:
-            module.gate.fill_(0.5)
-        torch.nn.init.normal_(model.head.kernels[-1].weight, std=0.5)
+            module.gate.fill_(3.0)
+        torch.nn.init.normal_(model.head.kernel[-1].weight, std=0.5)
     cfg = CheckpointConfig(network=network, preparation=ImagePreparation(in_plane_spacing_mm=4.0))
     return Segmenter(Checkpoint("open", cfg, STRUCTURES, bank, model, "0" * 64, {}))
