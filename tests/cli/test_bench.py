@@ -63,7 +63,8 @@ def test_options_reach_the_grid_and_notes_are_printed(
 def test_the_table_alone_trains_nothing_and_the_plan_does_nothing(
     run_nomina: Run, calls: list[tuple[str, Any]], grid: Path, tmp_path: Path
 ) -> None:
-    assert run_nomina("bench", "atm-net", grid, "-o", tmp_path, "--table")[0] == 0
+    replaced = ("--set", "name=other", "--set", "test.folder=elsewhere")
+    assert run_nomina("bench", "atm-net", grid, "-o", tmp_path, "--table", *replaced)[0] == 0
     assert calls == [("table", tmp_path)]
     code, out, _ = run_nomina("bench", "atm-net", grid, "-o", tmp_path, "--plan")
     assert code == 0

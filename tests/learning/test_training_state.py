@@ -11,7 +11,14 @@ from safetensors.torch import save_file
 from nomina.config import to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.learning.recipe import Recipe
-from nomina.learning.training_state import STATE_FILE, TrainingState, is_same_run, resume, save_state
+from nomina.learning.training_state import (
+    STATE_FILE,
+    TrainingState,
+    is_same_run,
+    resume,
+    save_state,
+    steps_saved,
+)
 from nomina.networks.build import build_network
 
 STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5 disc")
@@ -79,6 +86,17 @@ def test_a_run_recorded_before_a_setting_existed_is_the_same_run(tiny_recipe: Re
     sgd = replace(tiny_recipe, train=replace(tiny_recipe.train, optimiser="sgd"))
     assert not is_same_run(recorded, sgd)
     assert not is_same_run({**recorded, "strange": 1}, tiny_recipe)
+
+
+def test_how_far_a_run_was_saved_can_be_asked_without_a_network(
+    make_state: Callable[..., TrainingState], tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    assert steps_saved(tmp_path) == 0
+    save_state(make_state(0), tiny_recipe, tmp_path)
+    assert steps_saved(tmp_path) == 2
+    (tmp_path / STATE_FILE).write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="remove it to start anew"):
+        steps_saved(tmp_path)
 
 
 def test_without_a_file_nothing_changes(

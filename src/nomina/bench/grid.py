@@ -5,6 +5,7 @@ is one between their networks and words.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -121,13 +122,17 @@ class Run:
         return read_split(str(source.split), "validation", source.fold)
 
 
-def load_grid(path: Path | str) -> GridConfig:
+def load_grid(path: Path | str, overrides: Sequence[str] = ()) -> GridConfig:
     """Read a grid file.
+
+    Args:
+        path: YAML file.
+        overrides: `section.key=value` items that replace values of the file.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid.
     """
-    return load_config(GridConfig, path)
+    return load_config(GridConfig, path, overrides)
 
 
 def expand(cfg: GridConfig) -> tuple[Run, ...]:

@@ -23,7 +23,7 @@ from nomina.imaging.files import write_text_atomic
 from nomina.inference.segmenter import Segmenter
 from nomina.learning.cases import Case
 from nomina.learning.fit import fit
-from nomina.learning.training_state import is_same_run
+from nomina.learning.training_state import is_same_run, steps_saved
 from nomina.networks.checkpoint import digest_of
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Progress:
 
     run: Run
     steps_done: int
-    """Steps of the last checkpoint; 0 before the first."""
+    """Steps of training that are saved."""
     num_measured: int
     """Cases times modes that are scored."""
     num_wanted: int
@@ -120,7 +120,7 @@ def progress(cfg: GridConfig, out: Path) -> tuple[Progress, ...]:
         result.append(
             Progress(
                 run,
-                steps_done(run, out),
+                max(steps_done(run, out), steps_saved(_folder(run, out))),
                 sum(len(one.cases) for one in measured),
                 len(found) * len(run.modes),
             )

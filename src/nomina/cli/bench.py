@@ -40,6 +40,12 @@ def atm_net(
     only: Annotated[
         list[str] | None, typer.Option(help="Make only this run or variant now; repeatable.")
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a value of the grid, e.g. test.folder=SCANS."
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the runs and how far each is; do nothing.")
     ] = False,
@@ -55,7 +61,7 @@ def atm_net(
 
     for name in ("nomina.learning", "nomina.bench"):
         logging.getLogger(name).setLevel(logging.INFO)
-    cfg = load_grid(grid)
+    cfg = load_grid(grid, overrides or ())
     if plan:
         _print_plan(progress(cfg, out))
         return

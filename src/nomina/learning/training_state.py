@@ -97,6 +97,22 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
     state.step, state.best_score, state.history = meta["step"], meta["best_score"], meta["history"]
 
 
+def steps_saved(folder: Path) -> int:
+    """Steps after which `save_state` last wrote; 0 where there is no file.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["nomina"])["step"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
+
+
 def _load_moments(optimiser: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
