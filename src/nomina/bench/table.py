@@ -165,7 +165,9 @@ def _pooled(
     group: Sequence[Measured],
 ) -> tuple[list[CaseScores], list[CaseScores], dict[str, str]]:
     """Cases of all runs under names of their own, the doubtful ones, and the patient of each case."""
-    cases, doubtful, patients = [], [], {}
+    cases: list[CaseScores] = []
+    doubtful: list[CaseScores] = []
+    patients: dict[str, str] = {}
     for one in group:
         for case in one.cases:
             name = f"{case.scores.case} seed {one.run.seed}"
