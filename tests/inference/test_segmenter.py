@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,14 @@ import torch
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
+from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference import segmenter as segmenter_module
 from nomina.inference.segmenter import Segmenter
+from nomina.language.facts import facts_from_label_map
+from nomina.language.prompts import all_said, image_statements
+
+Heard = tuple[dict[str, str], int, Segmentation]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +120,65 @@ def test_constant_and_predicted_words_are_both_served_and_recorded(
         said = segmenter.checkpoint.network(patch, words.predicted())
         unsaid = segmenter.checkpoint.network(patch, words.constant(1))
     assert not torch.allclose(said, unsaid)
+
+
+def heard(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, run: Callable[[], Segmentation]) -> Heard:
+    """Which sentences the network was made to hear in the last pass, by statement, and the masks."""
+    passes = []
+    real = segmenter_module.predict_slices
+
+    def listen(network, image, words, **options):
+        passes.append(words)
+        return real(network, image, words, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segmenter_module, "predict_slices", listen)
+        result = run()
+    last, statements = passes[-1], image_statements(segmenter.checkpoint.structures)
+    stated = torch.ones(1, len(statements), dtype=torch.bool) if last.stated is None else last.stated
+    said = {
+        statement.name: statement.options[int(weights[0].argmax())]
+        for statement, weights, is_said in zip(statements, last.weights, stated[0], strict=True)
+        if is_said and weights[0].max() == 1
+    }
+    return said, len(passes), result
+
+
+def test_the_header_alone_says_the_weighting_and_nothing_else(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted = replace(scan, sequence="T1")
+    said, _, result = heard(segmenter, monkeypatch, lambda: segmenter(weighted, None, mode="header"))
+    assert said == {"sequence": "T1"}
+    assert result.provenance["mode"] == "header"
+    unknown, _, silent = heard(segmenter, monkeypatch, lambda: segmenter(scan, None, mode="header"))
+    assert unknown == {}
+    constant = segmenter(scan, None, mode="constant")
+    np.testing.assert_array_equal(silent.label_map.array, constant.label_map.array)
+
+
+def test_the_self_prompt_says_what_the_first_pass_found(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = segmenter(scan, None, mode="constant").label_map
+    expected = all_said(facts_from_label_map(first))
+    said, num_passes, result = heard(segmenter, monkeypatch, lambda: segmenter(scan, ["L4"], mode="self"))
+    assert num_passes == 2
+    assert said == expected
+    assert result.provenance["mode"] == "self"
+    assert [verdict.structure for verdict in result.verdicts] == ["L4 vertebra"]
+
+
+def test_what_a_user_declares_is_heard_as_it_is_and_alone(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = {"lowest_vertebra": "L4 vertebra"}
+    said, _, result = heard(segmenter, monkeypatch, lambda: segmenter.told(scan, None, declared))
+    assert (said, result.provenance["mode"]) == (declared, "user")
+    wrong = segmenter.told(scan, None, {"lowest_vertebra": "L5 vertebra"}, teller="shifted")
+    assert wrong.provenance["mode"] == "shifted"
+    # A wrong word must be able to do harm: with open gates it reaches the masks.
+    assert (wrong.label_map.array != result.label_map.array).any()
 
 
 def test_the_same_scan_gives_the_same_bits(segmenter: Segmenter, scan: Volume) -> None:

@@ -14,6 +14,7 @@ from nomina.language.facts import (
     facts_from_label_map,
     is_supernumerary,
     perturb_facts,
+    shifted_facts,
 )
 
 LUMBAR = ("L5 vertebra", "L4 vertebra", "L3 vertebra", "L2 vertebra", "L1 vertebra")
@@ -202,3 +203,13 @@ def test_noisy_facts_are_always_valid_facts():
             )
             assert noisy.sequence in SEQUENCES
             assert Facts.from_json(noisy.to_json()) == noisy
+
+
+def test_shifted_facts_name_every_level_one_too_high_or_too_low_and_lose_what_leaves_the_spine():
+    up = shifted_facts(LUMBAR_FACTS, 1)
+    assert (up.lowest_vertebra, up.highest_vertebra) == ("L4 vertebra", "T12 vertebra")
+    assert (up.discs[0], up.discs[-1]) == ("L4-L5 disc", "T12-L1 disc")
+    assert (up.num_vertebrae, up.num_discs, up.sequence, up.canal_visible) == (5, 5, "T2", True)
+    down = shifted_facts(LUMBAR_FACTS, -1)
+    assert (down.vertebrae, down.discs) == (LUMBAR[:-1], LUMBAR_DISCS[:-1])
+    assert shifted_facts(LUMBAR_FACTS, 0) == LUMBAR_FACTS

@@ -15,10 +15,12 @@ from nomina.language.prompts import (
     NUM_PARAPHRASES,
     TEMPLATE_VERSION,
     Statement,
+    all_said,
     all_sentences,
     channel_view,
     image_statements,
     image_view,
+    said_choices,
     statement_choices,
 )
 
@@ -227,3 +229,17 @@ if __name__ == "__main__":
     for file_name, content in golden_lines().items():
         text = "\n".join([f"template version {TEMPLATE_VERSION}", *content]) + "\n"
         (GOLDEN / file_name).write_text(text, encoding="utf-8")
+
+
+def test_one_thing_can_be_said_and_nothing_else():
+    statements = image_statements(("L5 vertebra", "L4 vertebra", "L5-S1 disc", "spinal canal"))
+    said = {"lowest_vertebra": "L4 vertebra"}
+    chosen = dict(zip([s.name for s in statements], said_choices(said, statements), strict=True))
+    assert chosen.pop("lowest_vertebra") == 1
+    assert set(chosen.values()) == {None}
+    assert set(said_choices({}, statements)) == {None}
+    assert set(said_choices({"lowest_vertebra": "T1 vertebra"}, statements)) == {None}
+    facts = Facts("T2", ("L5 vertebra",), ("L5-S1 disc",), canal_visible=False)
+    assert said_choices(all_said(facts), statements) == statement_choices(facts, statements)
+    with pytest.raises(PromptError, match="no statement about 'lowest'; known: sequence, lowest_vertebra"):
+        said_choices({"lowest": "L5 vertebra"}, statements)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,29 @@ def data(source: str) -> TrainingData:
 def batch_of(data: TrainingData, seed: tuple[int, ...] = (0, 1), size: int = 4, slices: int = 3) -> Batch:
     sampling = SamplingConfig(patch_size=(32, 48))
     return make_batch(data, sampling, AugmentationConfig(), batch_size=size, num_slices=slices, seed=seed)
+
+
+def test_few_patients_are_a_nested_draw_that_the_order_of_the_split_does_not_change(
+    tmp_path: Path, make_prepared: MakePrepared, short_spine: Spine
+) -> None:
+    names = [f"p{n}" for n in range(1, 9)]
+    make_prepared(tmp_path / "many", {name: short_spine(0) for name in names})
+    drawn = {}
+    for order in (names[:7], names[6::-1]):
+        path = tmp_path / "few.json"
+        path.write_text(json.dumps({"train": order, "validation": ["p8"]}))
+        for count in (2, 5):
+            source = DataSource(folder=str(tmp_path / "many"), split=str(path), num_patients=count)
+            data = open_training_data([source])
+            patients = {case.entry.patient for case in data.cases}
+            assert len(patients) == count
+            assert drawn.setdefault(count, patients) == patients
+            assert [entry.patient for entry in data.validation] == ["p8"]
+    assert drawn[2] < drawn[5]
+    with pytest.raises(ConfigError, match="has 7 training patients, num_patients asks for 8"):
+        open_training_data([replace(source, num_patients=8)])
+    with pytest.raises(ConfigError, match="needs a split, got 2"):
+        DataSource(folder="boxes", num_patients=2)
 
 
 def test_a_split_divides_by_patient(source: str, split: str) -> None:

@@ -33,6 +33,8 @@ from nomina.learning.sampling import SamplingConfig
 from nomina.learning.training_state import STATE_FILE, TrainingState
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.checkpoint import load_checkpoint
+from nomina.networks.nnunet import NNUNetConfig
+from nomina.networks.plain import PlainConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.swin_unetr import SwinUNETRConfig
 from nomina.networks.words import encode_prompts
@@ -194,6 +196,30 @@ def test_training_without_validation_scans_keeps_the_newest_weights(
 def test_the_learning_rate_rises_and_falls(step: int, rate: float) -> None:
     cfg = TrainConfig(steps=110, warmup_share=10 / 110, learning_rate=2e-3)
     assert learning_rate(step, cfg) == pytest.approx(2e-3 * rate)
+
+
+def test_the_rate_of_sgd_falls_as_nnunets_from_the_start() -> None:
+    cfg = TrainConfig(steps=100, optimiser="sgd", learning_rate=1e-2)
+    rates = [learning_rate(step, cfg) for step in (0, 50, 99)]
+    assert rates == pytest.approx([1e-2, 1e-2 * 0.5**0.9, 1e-2 * 0.01**0.9])
+
+
+def test_nnunets_architecture_learns_by_sgd_with_deep_supervision(
+    tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("dynamic_network_architectures", reason="needs nomina[bench]")
+    network = PlainConfig(
+        backbone=NNUNetConfig(stage_channels=(8, 8, 8, 8)), num_slices=3, has_deep_supervision=True
+    )
+    recipe = replace(tiny_recipe, network=network)
+    caplog.set_level(logging.INFO, logger="nomina.learning")
+    train(shorter(recipe, optimiser="sgd", learning_rate=0.05, steps=6, ema_decay=0.0), tmp_path / "out")
+    said = [record.getMessage() for record in caplog.records if " coarse " in record.getMessage()]
+    losses = [float(text.split("segmentation ")[1].split()[0]) for text in said]
+    assert len(losses) == 6
+    assert min(losses[3:]) < losses[0]
+    loaded = load_checkpoint(tmp_path / "out" / "last")
+    assert loaded.config.network == network
 
 
 def test_the_average_follows_its_formula() -> None:

@@ -77,6 +77,19 @@ def test_dice_averages_over_the_classes_of_the_batch_alone() -> None:
     assert dice_focal(logits_of(probabilities), target, DICE).item() == pytest.approx(expected, abs=1e-4)
 
 
+def test_coarser_logits_count_half_and_a_quarter_and_all_weights_sum_to_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, (1, 8, 8), generator=generator)
+    levels = [torch.randn(1, 3, side, side, generator=generator) for side in (8, 4, 2)]
+    output = NetworkOutput(levels[0], coarse_logits=tuple(levels[1:]))
+    nothing = torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool)
+    parts = objective(output, target, *nothing, LossConfig(), 1.0)
+    targets = [target, target[:, 1::2, 1::2], target[:, 2::4, 2::4]]
+    losses = [dice_focal(*pair, LossConfig()) for pair in zip(levels, targets, strict=True)]
+    torch.testing.assert_close(parts["segmentation"], losses[0] * 4 / 7)
+    torch.testing.assert_close(parts["coarse"], losses[1] * 2 / 7 + losses[2] / 7)
+
+
 @pytest.mark.parametrize("is_monai_form", [False, True])
 def test_ignored_pixels_have_no_gradient_and_no_say(
     random_case: tuple[Tensor, Tensor], is_monai_form: bool

@@ -9,9 +9,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from nomina.config import to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.learning.recipe import Recipe
-from nomina.learning.training_state import STATE_FILE, TrainingState, resume, save_state
+from nomina.learning.training_state import (
+    STATE_FILE,
+    TrainingState,
+    is_same_run,
+    resume,
+    save_state,
+    steps_saved,
+)
 from nomina.networks.build import build_network
 
 STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5 disc")
@@ -21,11 +29,15 @@ STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5
 def make_state(tiny_recipe: Recipe) -> Callable[..., TrainingState]:
     """A state after `steps` optimiser steps on noise, from a seed."""
 
-    def make(seed: int, steps: int = 2, structures: tuple[str, ...] = STRUCTURES) -> TrainingState:
+    def make(
+        seed: int, steps: int = 2, structures: tuple[str, ...] = STRUCTURES, momentum: float | None = None
+    ) -> TrainingState:
         torch.manual_seed(seed)
         network = build_network(tiny_recipe.network, structures, text_width=16)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(network.parameters(), lr=0.1)
+        optimiser: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+        if momentum is not None:
+            optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=momentum, nesterov=True)
         for _ in range(steps):
             for parameter in network.parameters():
                 parameter.grad = torch.randn_like(parameter)
@@ -52,6 +64,40 @@ def test_everything_comes_back_in_its_values_and_memory_layout(
         for name, value in values.items():
             assert torch.equal(restored[index][name], value)
             assert restored[index][name].stride() == value.stride()
+
+
+def test_the_momentum_of_sgd_comes_back_too(
+    make_state: Callable[..., TrainingState], tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    saved, fresh = make_state(0, momentum=0.99), make_state(1, steps=0, momentum=0.99)
+    save_state(saved, tiny_recipe, tmp_path)
+    resume(fresh, tiny_recipe, tmp_path)
+    for state in (saved, fresh):
+        for parameter in state.network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        state.optimiser.step()
+    theirs = fresh.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in saved.network.state_dict().items())
+
+
+def test_a_run_recorded_before_a_setting_existed_is_the_same_run(tiny_recipe: Recipe) -> None:
+    recorded = to_plain(tiny_recipe)
+    del recorded["train"]["optimiser"]
+    assert is_same_run(recorded, tiny_recipe)
+    sgd = replace(tiny_recipe, train=replace(tiny_recipe.train, optimiser="sgd"))
+    assert not is_same_run(recorded, sgd)
+    assert not is_same_run({**recorded, "strange": 1}, tiny_recipe)
+
+
+def test_how_far_a_run_was_saved_can_be_asked_without_a_network(
+    make_state: Callable[..., TrainingState], tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    assert steps_saved(tmp_path) == 0
+    save_state(make_state(0), tiny_recipe, tmp_path)
+    assert steps_saved(tmp_path) == 2
+    (tmp_path / STATE_FILE).write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="remove it to start anew"):
+        steps_saved(tmp_path)
 
 
 def test_without_a_file_nothing_changes(

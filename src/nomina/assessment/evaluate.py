@@ -1,14 +1,11 @@
 """Score a predicted label map against a reference: per structure, by name, and without names."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from nomina.assessment.case_files import check_complete, pair_files, select_cases
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
 from nomina.assessment.metrics.identification import identified_vertebrae
 from nomina.assessment.metrics.label_free import label_free_scores
@@ -26,7 +23,6 @@ from nomina.assessment.metrics.surface import (
 )
 from nomina.assessment.scores import CaseScores, StructureScore
 from nomina.assessment.spine_levels import spine_rank
-from nomina.assessment.summary import Evaluation, summarise
 from nomina.errors import GridMismatchError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
@@ -81,58 +77,6 @@ def evaluate(
         not_scored=not_scored,
         case=case,
         identified=identified_vertebrae(compared_prediction, compared_reference),
-    )
-
-
-def evaluate_folders(
-    predictions: Path,
-    references: Path,
-    *,
-    scheme: str = "spider",
-    prediction_scheme: str | None = None,
-    policy: EmptyPolicy = "penalise",
-    max_level: int | None = MAX_LEVEL,
-    cases: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-) -> Evaluation:
-    """Score every reference of a folder against the prediction of the same name, and summarise.
-
-    Args:
-        predictions: Folder of predicted label maps (or one file).
-        references: Folder of reference label maps (or one file).
-        scheme: Label scheme of the references.
-        prediction_scheme: Label scheme of the predictions; None: what the JSON file beside each says, or the
-            references' scheme when there is none.
-        policy: How a structure that only one map has enters averages.
-        max_level: As in `evaluate`.
-        cases: Names of the cases (or patients) to score; None: all references.
-        exclude: Names of cases (or patients) that are scored but enter no mean.
-
-    Raises:
-        CaseError: A prediction is missing, or names fit no case.
-        GridMismatchError: A prediction does not cover its reference's voxels.
-        VolumeError: A file cannot be read.
-        SchemeError: A file does not follow its scheme.
-        ConfigError: The policy is unknown, or every case is excluded.
-    """
-    check_policy(policy)
-    pairs = pair_files(predictions, references)
-    if cases is not None:
-        pairs = select_cases(pairs, cases)
-    check_complete(pairs)
-    apart = {pair.case for pair in select_cases(pairs, exclude)}
-    scores = [
-        evaluate(
-            *pair.read(scheme=scheme, prediction_scheme=prediction_scheme),
-            policy=policy,
-            max_level=max_level,
-            case=pair.case,
-        )
-        for pair in pairs
-    ]
-    return summarise(
-        [score for score in scores if score.case not in apart],
-        excluded=[score for score in scores if score.case in apart],
     )
 
 

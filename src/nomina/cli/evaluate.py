@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +17,6 @@ from nomina.errors import OutputError
 if TYPE_CHECKING:
     from nomina.assessment.case_files import CaseFiles
     from nomina.assessment.comparison import Comparison
-    from nomina.assessment.metrics.empty_masks import EmptyPolicy
-    from nomina.assessment.scores import CaseScores
     from nomina.assessment.summary import Estimate, Evaluation
 
 
@@ -54,34 +52,34 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Score predicted label maps against references: overlap, distances, level names, label-free."""
-    from nomina.assessment.case_files import check_complete, pair_files, select_cases
     from nomina.assessment.comparison import compare
+    from nomina.assessment.folders import Scoring, evaluate_folders
     from nomina.assessment.metrics.empty_masks import check_policy
-    from nomina.assessment.summary import summarise
 
-    checked_policy = check_policy(policy)
+    scoring = Scoring(scheme, prediction_scheme, check_policy(policy), max_level or None)
     if output is not None:
         _check_output(output)
-    pairs = pair_files(predictions, references)
-    if case:
-        pairs = select_cases(pairs, case)
-    if not allow_missing:
-        check_complete(pairs)
-    apart = {pair.case for pair in select_cases(pairs, exclude or ())}
-    present = [pair for pair in pairs if pair.prediction is not None]
-    scores = _score(present, scheme, prediction_scheme, checked_policy, max_level or None)
-    evaluation = summarise(
-        [score for score in scores if score.case not in apart],
-        excluded=[score for score in scores if score.case in apart],
-        missing=[pair.case for pair in pairs if pair.prediction is None],
+    evaluation = evaluate_folders(
+        predictions,
+        references,
+        scoring,
+        cases=case or (),
+        exclude=exclude or (),
+        allow_missing=allow_missing,
         seed=seed,
+        watch=_watch,
     )
     comparison = None
     if against is not None:
-        pairs = _others(against, references, present)
-        others = _score(pairs, scheme, prediction_scheme, checked_policy, max_level or None)
-        comparison = compare(evaluation.cases, [s for s in others if s.case not in apart], seed=seed)
+        same = [scores.case for scores in evaluation.cases]
+        others = evaluate_folders(against, references, scoring, cases=same, watch=_watch)
+        comparison = compare(evaluation.cases, others.cases, seed=seed)
     _deliver(evaluation, comparison, output, as_json=as_json)
+
+
+def _watch(pairs: "Sequence[CaseFiles]") -> "Iterable[CaseFiles]":
+    talk = Console(stderr=True)
+    return track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal)
 
 
 def _deliver(
@@ -95,16 +93,6 @@ def _deliver(
         typer.echo(json_text(evaluation, comparison), nl=False)
     else:
         _print(evaluation, comparison)
-
-
-def _others(against: Path, references: Path, present: "Sequence[CaseFiles]") -> "tuple[CaseFiles, ...]":
-    """The other predictions of the cases that are there."""
-    from nomina.assessment.case_files import check_complete, pair_files
-
-    cases = {pair.case for pair in present}
-    others = tuple(pair for pair in pair_files(against, references) if pair.case in cases)
-    check_complete(others)
-    return others
 
 
 def _check_output(output: Path) -> None:
@@ -127,25 +115,6 @@ def _keys(path: Path) -> set[str]:
     except (OSError, ValueError):
         return set()
     return set(content) if isinstance(content, dict) else set()
-
-
-def _score(
-    pairs: "Sequence[CaseFiles]",
-    scheme: str,
-    prediction_scheme: str | None,
-    policy: "EmptyPolicy",
-    max_level: int | None,
-) -> "list[CaseScores]":
-    from nomina.assessment.evaluate import evaluate as evaluate_case
-
-    talk = Console(stderr=True)
-    scores = []
-    for pair in track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal):
-        prediction, reference = pair.read(scheme=scheme, prediction_scheme=prediction_scheme)
-        scores.append(
-            evaluate_case(prediction, reference, policy=policy, max_level=max_level, case=pair.case)
-        )
-    return scores
 
 
 def _write(evaluation: "Evaluation", comparison: "Comparison | None", output: Path) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",
     "phantom": "Write spine or chest phantoms with known truth.",
     "train": "Train a network as a recipe says.",
+    "bench": "Train and measure a grid of networks and inference modes, and make one table.",
 }
 """Commands and what they do, in the order of `nomina --help`; a test compares with the commands' words."""
 

@@ -1,6 +1,6 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +21,8 @@ from nomina.inference.cleaning import without_islands
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
 from nomina.inference.presence import judge
-from nomina.language.facts import Facts, facts_from_label_map
-from nomina.language.prompts import image_statements, statement_choices
+from nomina.language.facts import facts_from_label_map
+from nomina.language.prompts import all_said, image_statements, said_choices
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
@@ -30,9 +30,14 @@ from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
-PromptMode = Literal["predicted", "constant"]
+PromptMode = Literal["predicted", "constant", "self", "header"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
-sentence (mode A). Neither can see a reference."""
+sentence (mode A), `self` segments so first and then says what it found (mode C), `header` says the MR
+weighting of the scan's header alone (mode D). None can see a reference."""
+
+Teller = Literal["user", "simulated user", "oracle", "shuffled", "shifted"]
+"""Who says the facts: a person (mode E), a reference in a person's place, a reference (upper bound only), or
+nobody in earnest: facts that are wrong on purpose."""
 
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
 """Folder of the checkpoints that come with nomina."""
@@ -127,17 +132,42 @@ class Segmenter:
         Raises:
             CheckpointError: The checkpoint's network hears no words.
         """
-        if not isinstance(self.checkpoint.network, ATMNet):
-            raise CheckpointError(f"checkpoint {self.checkpoint.name} hears no words, so it has no oracle")
         facts = facts_from_label_map(reference, sequence=volume.sequence)
-        return self._segment(volume, prompts, "oracle", facts, None)
+        return self.told(volume, prompts, all_said(facts), teller="oracle")
+
+    def told(
+        self,
+        volume: Volume,
+        prompts: Sequence[str] | None,
+        said: Mapping[str, str],
+        *,
+        teller: Teller = "user",
+    ) -> Segmentation:
+        """Segment with facts that somebody declares, such as a radiologist who knows the levels (mode E).
+
+        Args:
+            volume: The scan.
+            prompts: Words; None for every structure that the model knows.
+            said: Value of each statement that is made, e.g. `{"lowest_vertebra": "L5 vertebra"}`; see
+                `nomina.language.prompts.image_statements`. What the model cannot say is passed over.
+            teller: Who says it; provenance keeps it as the mode.
+
+        Raises:
+            CheckpointError: The checkpoint's network hears no words.
+            PromptError: There is no such statement.
+        """
+        if not isinstance(self.checkpoint.network, ATMNet):
+            raise CheckpointError(
+                f"checkpoint {self.checkpoint.name} hears no words, so nothing can be told to it"
+            )
+        return self._segment(volume, prompts, teller, said, None)
 
     def _segment(
         self,
         volume: Volume,
         prompts: Sequence[str] | None,
         mode: str,
-        stated: Facts | None,
+        said: Mapping[str, str] | None,
         progress: Callable[[float], None] | None,
     ) -> Segmentation:
         asked, known = self.resolve(prompts), self.checkpoint.structures
@@ -145,7 +175,9 @@ class Segmenter:
         canonical = volume.canonical()
         image, grid = normalise(canonical, self.checkpoint.config.preparation)
         window = self._window(image)
-        words, facts = self._words(image, window, mode, stated)
+        if said is None:
+            said = self._own_words(volume, mode)
+        words, facts = self._words(image, window, mode, said)
         if progress:
             progress(0.3)
         classes = self._classify(image, window, grid, canonical.grid, words, progress)
@@ -163,6 +195,15 @@ class Segmenter:
             prompts=tuple(prompts) if prompts is not None else (),
             provenance=self._provenance(mode, volume) | {"levels_decided_by": naming.reason},
         )
+
+    def _own_words(self, volume: Volume, mode: str) -> Mapping[str, str] | None:
+        """What the scan says about itself: its header, or a first pass with the generic sentence."""
+        if mode == "self" and isinstance(self.checkpoint.network, ATMNet):
+            first = self._segment(volume, None, "constant", None, None)
+            return all_said(facts_from_label_map(first.label_map, sequence=volume.sequence))
+        if mode == "header":
+            return {"sequence": volume.sequence} if volume.sequence else {}
+        return None
 
     def _check_modality(self, volume: Volume) -> None:
         trained = self.checkpoint.config.modality
@@ -187,7 +228,7 @@ class Segmenter:
         return words.to(next(network.parameters()).device)
 
     def _words(
-        self, image: np.ndarray, window: slice, mode: str, stated: Facts | None
+        self, image: np.ndarray, window: slice, mode: str, said: Mapping[str, str] | None
     ) -> tuple[EncodedPrompts, PredictedFacts | None]:
         network, num_slices = self._slice_network()
         words = self._all_words(network)
@@ -196,9 +237,9 @@ class Segmenter:
         facts = predict_facts(network, image, num_slices=num_slices, window=window)
         if mode == "constant":
             return words.constant(1), facts
-        if stated is not None:
+        if said is not None:
             statements = image_statements(self.checkpoint.structures)
-            return words.saying([statement_choices(stated, statements)]), facts
+            return words.saying([said_choices(said, statements)]), facts
         return words.given(facts.statements), facts
 
     def _slice_network(self) -> tuple[SliceNetwork, int]:

@@ -6,6 +6,7 @@
     clip-vit-b32      openai/clip-vit-base-patch32, text tower    512     nomina[text], hub or local folder
     clip-vit-b16      openai/clip-vit-base-patch16, text tower    512     nomina[text], hub or local folder
     table:FILE.npz    a saved `PromptBank`                        its own nothing
+    random, one-hot   none: controls (`control_encoders`)         384, …  nothing
 
 ATM-Net used Bio-ClinicalBERT [paper]. Encoders are frozen here and their vectors are kept in a `PromptBank`.
 Nothing is downloaded unless one of the hub encoders is asked for by name, and never with `offline=True` or
@@ -28,9 +29,18 @@ from torch import Tensor
 from nomina.errors import CheckpointError, EncoderError, PromptError
 from nomina.language.bank import PromptBank, Provenance
 from nomina.language.bert import load_int8_bert
+from nomina.language.control_encoders import one_hot_encoder, random_encoder
 from nomina.language.prompts import TEMPLATE_VERSION
 
-ENCODER_NAMES = ("minilm", "bio-clinicalbert", "clip-vit-b32", "clip-vit-b16", "table:FILE.npz")
+ENCODER_NAMES = (
+    "minilm",
+    "bio-clinicalbert",
+    "clip-vit-b32",
+    "clip-vit-b16",
+    "table:FILE.npz",
+    "random",
+    "one-hot",
+)
 """What `load_encoder` accepts."""
 
 MINILM_FOLDER = Path(__file__).parent / "minilm"
@@ -193,6 +203,8 @@ def load_encoder(
         if source is not None or revision is not None:
             raise EncoderError("the encoder 'minilm' is bundled and takes no source or revision")
         return _minilm()
+    if name in _CONTROL_ENCODERS:
+        return _CONTROL_ENCODERS[name]()
     if name not in _HUB_ENCODERS:
         raise EncoderError(f"unknown text encoder {name!r}; known: {', '.join(ENCODER_NAMES)}")
     place = _HUB_ENCODERS[name].hub_id if source is None else str(source)
@@ -314,6 +326,7 @@ _HUB_ENCODERS = {
     "clip-vit-b32": _HubEncoder("openai/clip-vit-base-patch32", "MIT", _load_clip),
     "clip-vit-b16": _HubEncoder("openai/clip-vit-base-patch16", "MIT", _load_clip),
 }
+_CONTROL_ENCODERS = {"random": random_encoder, "one-hot": one_hot_encoder}
 _ALTERNATIVES = (
     "'minilm', which is bundled, or 'table:FILE.npz' with embeddings saved on a computer that has it"
 )

@@ -186,8 +186,7 @@ def perturb_facts(
         add_probability: Chance that a level is added.
     """
     ladder = _ladder(facts)
-    vertebrae = {ladder.index(name.removesuffix(" vertebra")) for name in facts.vertebrae}
-    discs = {ladder.index(_levels(name)[0]) for name in facts.discs}
+    vertebrae, discs = _places_on(ladder, facts)
     if rng.random() < shift_probability:
         step = int(rng.choice((-1, 1)))
         vertebrae = {position + step for position in vertebrae}
@@ -199,7 +198,28 @@ def perturb_facts(
         at_top = bool(rng.random() < 0.5)
         added = max(vertebrae) + 1 if at_top else min(vertebrae) - 1
         vertebrae, discs = vertebrae | {added}, discs | {added if at_top else added + 1}
-    names = {position: (level, lower) for position, (lower, level) in enumerate(pairwise(("S1", *ladder)))}
+    return _renamed(facts, ladder, vertebrae, discs)
+
+
+def shifted_facts(facts: Facts, step: int) -> Facts:
+    """Facts with every level named `step` levels too high (+, towards the head) or too low: a wrong prompt.
+
+    Names that leave the spine are lost.
+    """
+    ladder = _ladder(facts)
+    vertebrae, discs = _places_on(ladder, facts)
+    return _renamed(facts, ladder, {place + step for place in vertebrae}, {place + step for place in discs})
+
+
+def _places_on(ladder: Sequence[str], facts: Facts) -> tuple[set[int], set[int]]:
+    """Place of each vertebra, and of the vertebra above each disc, counted from the bottom."""
+    vertebrae = {ladder.index(name.removesuffix(" vertebra")) for name in facts.vertebrae}
+    return vertebrae, {ladder.index(_levels(name)[0]) for name in facts.discs}
+
+
+def _renamed(facts: Facts, ladder: Sequence[str], vertebrae: set[int], discs: set[int]) -> Facts:
+    """The facts with the levels at other places; what lies beyond the ladder is lost."""
+    names = {place: (level, lower) for place, (lower, level) in enumerate(pairwise(("S1", *ladder)))}
     return dataclasses.replace(
         facts,
         vertebrae=bottom_to_top((f"{names[p][0]} vertebra" for p in vertebrae if p in names), "vertebra"),

@@ -10,7 +10,7 @@ so it needs no annotation at test time.
 ATM-Net's wording is not public; views, statements and templates (`templates.yaml`) are ours [choice].
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -94,6 +94,11 @@ def statement_choices(facts: Facts, statements: Sequence[Statement]) -> tuple[in
     Returns:
         Option index per statement; None where the facts do not say or name something outside the options.
     """
+    return said_choices(all_said(facts), statements)
+
+
+def all_said(facts: Facts) -> dict[str, str]:
+    """Everything that the facts say: the value of each statement by its name."""
     values = {
         "sequence": facts.sequence,
         "lowest_vertebra": facts.lowest_vertebra,
@@ -103,8 +108,29 @@ def statement_choices(facts: Facts, statements: Sequence[Statement]) -> tuple[in
         "canal": _visibility(facts.canal_visible),
         "sacrum": _visibility(facts.sacrum_visible),
     }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def said_choices(said: Mapping[str, str], statements: Sequence[Statement]) -> tuple[int | None, ...]:
+    """Which option of each statement is chosen, where only some things are said.
+
+    Args:
+        said: Value of each statement that is made, e.g. `{"lowest_vertebra": "L5 vertebra"}`.
+        statements: What can be said.
+
+    Returns:
+        Option index per statement; None where nothing is said or the value is outside the options.
+
+    Raises:
+        PromptError: There is no statement of a name, whatever the model.
+    """
+    if unknown := sorted(set(said) - set(_TEMPLATES["statements"])):
+        known = ", ".join(_TEMPLATES["statements"])
+        raise PromptError(f"there is no statement about {unknown[0]!r}; known: {known}")
     return tuple(
-        statement.options.index(value) if (value := values[statement.name]) in statement.options else None
+        statement.options.index(said[statement.name])
+        if said.get(statement.name) in statement.options
+        else None
         for statement in statements
     )
 

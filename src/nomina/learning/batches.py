@@ -77,7 +77,7 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
     for source, dataset in zip(sources, datasets, strict=True):
         entries: Sequence[PreparedEntry] = dataset.cases
         if source.split is not None:
-            train = set(read_split(source.split, "train", source.fold))
+            train = set(_draw_patients(read_split(source.split, "train", source.fold), source))
             validate = set(read_split(source.split, "validation", source.fold))
             validation += [entry for entry in dataset.cases if entry.patient in validate]
             entries = [entry for entry in dataset.cases if entry.patient in train]
@@ -90,6 +90,20 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
     num_classes = len(datasets[0].config.structures) + 1
     cases = tuple(index_case(entry, num_classes) for entry in training)
     return TrainingData(datasets[0].config, cases, np.asarray(weights) / sum(weights), tuple(validation))
+
+
+def _draw_patients(patients: Sequence[str], source: DataSource) -> Sequence[str]:
+    """The first `num_patients` in one fixed order, which the order of the split file does not change."""
+    if source.num_patients is None:
+        return patients
+    if source.num_patients > len(patients):
+        raise ConfigError(
+            f"{source.split} has {len(patients)} training patients, num_patients asks for "
+            f"{source.num_patients}; ask for fewer"
+        )
+    ordered = sorted(patients)
+    order = np.random.default_rng(0).permutation(len(ordered))
+    return [ordered[index] for index in order[: source.num_patients]]
 
 
 def make_batch(

@@ -178,7 +178,9 @@ def _draw(task: _Task, seed: tuple[int, ...]) -> Batch:
 
 
 def learning_rate(step: int, cfg: TrainConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to 1 % of it."""
+    """Linear warm-up, then a cosine from the peak to 1 % of it; for SGD nnU-Net's polynomial."""
+    if cfg.optimiser == "sgd":
+        return cfg.learning_rate * (1 - step / cfg.steps) ** 0.9
     warmup = max(1, round(cfg.warmup_share * cfg.steps))
     if step < warmup:
         return cfg.learning_rate * (step + 1) / warmup
@@ -254,10 +256,12 @@ def _kept_bank(recipe: Recipe, start: Checkpoint) -> PromptBank:
     return start.bank
 
 
-def _optimiser(network: SliceNetwork, cfg: TrainConfig) -> torch.optim.AdamW:
+def _optimiser(network: SliceNetwork, cfg: TrainConfig) -> torch.optim.Optimizer:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if cfg.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=cfg.learning_rate, momentum=0.99, nesterov=True)
     return torch.optim.AdamW(groups, lr=cfg.learning_rate)
 
 

@@ -142,21 +142,44 @@ def objective(
     Raises:
         ConfigError: `cfg.kinds` is not 0 and no kinds are given.
     """
-    parts = {"segmentation": dice_focal(output.logits, target, cfg)}
+    parts = _segmentation(output, target, cfg)
     if cfg.kinds:
         if kinds is None:
             raise ConfigError(f"losses.kinds is {cfg.kinds}, but the kinds of the classes are not given")
         parts["kinds"] = cfg.kinds * kind_loss(output.logits, target, kinds, cfg)
     if output.first_logits is not None and cfg.first_logits:
-        stride = target.shape[-1] // output.first_logits.shape[-1]
-        coarse = target[:, stride // 2 :: stride, stride // 2 :: stride]
-        parts["first_logits"] = cfg.first_logits * dice_focal(output.first_logits, coarse, cfg)
+        first = dice_focal(output.first_logits, _coarser(target, output.first_logits), cfg)
+        parts["first_logits"] = cfg.first_logits * first
     if output.contrast_loss is not None:
         warmth = min(1.0, progress / cfg.contrast_warmup) if cfg.contrast_warmup else 1.0
         parts["contrast"] = cfg.contrast * warmth * output.contrast_loss
     if output.presence is not None:
         parts["facts"] = cfg.facts * fact_loss(output, choices, visible)
     return parts
+
+
+def _segmentation(output: NetworkOutput, target: Tensor, cfg: LossConfig) -> dict[str, Tensor]:
+    """DiceFocal, and on coarser logits with weights 1/2, 1/4 … where there are any; weights sum to 1."""
+    parts = {"segmentation": dice_focal(output.logits, target, cfg)}
+    if output.coarse_logits:
+        weights = [2.0**-level for level in range(len(output.coarse_logits) + 1)]
+        parts["segmentation"] = parts["segmentation"] / sum(weights)
+        parts["coarse"] = sum(
+            (
+                weight / sum(weights) * dice_focal(logits, _coarser(target, logits), cfg)
+                for weight, logits in zip(weights[1:], output.coarse_logits, strict=True)
+            ),
+            torch.zeros((), device=target.device),
+        )
+    return parts
+
+
+def _coarser(
+    target: Integer[Tensor, "b i j"], logits: Float[Tensor, "b n si sj"]
+) -> Integer[Tensor, "b si sj"]:
+    """Every so many-th pixel of the target, at the resolution of `logits`."""
+    stride = target.shape[-1] // logits.shape[-1]
+    return target[:, stride // 2 :: stride, stride // 2 :: stride]
 
 
 def _monai_dice_focal(logits: Tensor, target: Tensor, cfg: LossConfig) -> Tensor:

@@ -23,8 +23,15 @@ class DataSource:
     """Split file by patient: its train part trains, its validation part validates. None: all cases train."""
     fold: int | None = None
     """Fold of the split file; None takes its top-level lists."""
+    num_patients: int | None = None
+    """Train on so many patients of the train part alone, drawn once for all: 2 are among the 5, 5 among the
+    10. None: all."""
 
     def __post_init__(self) -> None:
+        if self.num_patients is not None and (self.num_patients < 1 or self.split is None):
+            raise ConfigError(
+                f"num_patients of {self.folder} must be at least 1 and needs a split, got {self.num_patients}"
+            )
         if not self.weight > 0:
             raise ConfigError(f"the weight of {self.folder} must be more than 0, got {self.weight}")
 
@@ -67,6 +74,9 @@ class TrainConfig:
     """Patches per forward pass and device."""
     accumulate: int = 1
     """Forward passes per optimiser step."""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """"sgd": nnU-Net's, with Nesterov momentum 0.99 and a rate that falls to 0 as (1 − share of steps)^0.9
+    [authors' release of nnU-Net]; its learning_rate is 1e-2, weight_decay 3e-5, warmup_share 0."""
     learning_rate: float = 1e-3
     """Peak AdamW learning rate [choice]: 1e-4 for Swin UNETR, 1e-3 for the convolutional backbone."""
     weight_decay: float = 1e-2

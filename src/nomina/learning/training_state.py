@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nomina.config import to_plain
+from nomina.config import parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.imaging.files import atomic_path
 from nomina.learning.recipe import Recipe
@@ -27,7 +27,7 @@ class TrainingState:
     network: SliceNetwork
     averaged: dict[str, Tensor]
     """EMA of the weights: what is validated and saved."""
-    optimiser: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     step: int = 0
     """Optimiser steps done."""
     best_score: float = -1.0
@@ -79,7 +79,7 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
-    if _without_length(meta["recipe"]) != _without_length(to_plain(recipe)):
+    if not is_same_run(meta["recipe"], recipe):
         raise ConfigError(
             f"{folder} holds a run of another recipe; train into another folder, or remove it to start anew"
         )
@@ -96,7 +96,23 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
     state.step, state.best_score, state.history = meta["step"], meta["best_score"], meta["history"]
 
 
-def _load_moments(optimiser: torch.optim.AdamW, stored: Mapping[str, Tensor]) -> None:
+def steps_saved(folder: Path) -> int:
+    """Steps after which `save_state` last wrote; 0 where there is no file.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["nomina"])["step"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
@@ -112,7 +128,20 @@ def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def is_same_run(recorded: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a run may go on under `recipe`: longer, or saved and reported at other times, not otherwise.
+
+    Args:
+        recorded: The recipe as it was written down, perhaps by a version with fewer settings.
+        recipe: The recipe now.
+    """
+    try:
+        known = parse_config(Recipe, recorded, source="the recorded recipe")
+    except ConfigError:
+        return False
+    return _without_length(to_plain(known)) == _without_length(to_plain(recipe))
+
+
 def _without_length(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A resumed run may be made longer, or save and report at other times."""
     bookkeeping = {"steps", "validate_every", "save_minutes", "log_every"}
     return {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in bookkeeping}}

@@ -18,23 +18,19 @@ softly; L_ftc pools with the reference mask, since pooling with predictions is s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from jaxtyping import Float, Integer
-from pydantic import Field
 from torch import Tensor, nn
 
 from nomina.config import config
 from nomina.errors import ConfigError
+from nomina.networks.backbones import BackboneConfig, build_backbone
 from nomina.networks.layers.contrast import ChannelContrast
 from nomina.networks.layers.fact_predictor import FactPredictor
 from nomina.networks.layers.fusion import HolisticSemanticFusion
-from nomina.networks.residual_unet import ResidualUNet, ResidualUNetConfig
-from nomina.networks.swin_unetr import SwinUNETRBackbone, SwinUNETRConfig
+from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.words import EncodedPrompts
-
-Backbone = ResidualUNet | SwinUNETRBackbone
-BackboneConfig = Annotated[ResidualUNetConfig | SwinUNETRConfig, Field(discriminator="kind")]
 
 
 @config
@@ -79,6 +75,8 @@ class NetworkOutput:
     """Predicted presence logits of each structure."""
     contrast_loss: Float[Tensor, ""] | None = None
     """L_ftc, when a reference was given."""
+    coarse_logits: tuple[Tensor, ...] = ()
+    """Deep supervision: logits at 1/2, 1/4 … of the resolution."""
 
 
 class ATMNet(nn.Module):
@@ -145,10 +143,3 @@ class ATMNet(nn.Module):
         logits, first = self.head(decoded, words.channel)
         loss = None if reference is None else self.head.loss(decoded, words.channel, reference)
         return NetworkOutput(logits, first, statements, presence, loss)
-
-
-def build_backbone(cfg: ResidualUNetConfig | SwinUNETRConfig, num_inputs: int) -> Backbone:
-    """The backbone that a config describes."""
-    if isinstance(cfg, ResidualUNetConfig):
-        return ResidualUNet(cfg, num_inputs)
-    return SwinUNETRBackbone(cfg, num_inputs)

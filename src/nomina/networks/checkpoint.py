@@ -153,8 +153,12 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     network.eval().to(device)
     if not isinstance(network, LACAF):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    digest = hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
-    return Checkpoint(folder.name, cfg, structures, bank, network, digest, run)
+    return Checkpoint(folder.name, cfg, structures, bank, network, digest_of(recorded), run)
+
+
+def digest_of(recorded: Mapping[str, str]) -> str:
+    """`Checkpoint.digest` from the `files` of `run.json`."""
+    return hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
 
 
 def _load_weights(network: Network, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The control: the same backbone with a 1×1 output layer and no words."""
+"""The control and its competitors: a backbone with a 1×1 output layer and no words."""
 
 from typing import Literal
 
@@ -6,7 +6,10 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from nomina.config import config
-from nomina.networks.atm_net import BackboneConfig, NetworkOutput, build_backbone
+from nomina.errors import ConfigError
+from nomina.networks.atm_net import NetworkOutput
+from nomina.networks.backbones import BackboneConfig, build_backbone
+from nomina.networks.nnunet import NNUNetBackbone, NNUNetConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.words import EncodedPrompts
 
@@ -19,6 +22,14 @@ class PlainConfig:
     backbone: BackboneConfig = ResidualUNetConfig()
     num_slices: Literal[1, 3, 5] = 3
     """Input channels: the slice and its neighbours on both sides [choice]."""
+    has_deep_supervision: bool = False
+    """Train coarser decoder stages too, as nnU-Net does; for the backbone `nnunet` alone."""
+
+    def __post_init__(self) -> None:
+        if self.has_deep_supervision and not isinstance(self.backbone, NNUNetConfig):
+            raise ConfigError(
+                f"has_deep_supervision needs the backbone nnunet, got {self.backbone.kind}; leave it out"
+            )
 
 
 class PlainNet(nn.Module):
@@ -28,6 +39,10 @@ class PlainNet(nn.Module):
         super().__init__()
         self.backbone = build_backbone(cfg.backbone, cfg.num_slices)
         self.head = nn.Conv2d(self.backbone.num_outputs, num_classes, kernel_size=1)
+        self.coarse_heads = nn.ModuleList()
+        if cfg.has_deep_supervision and isinstance(self.backbone, NNUNetBackbone):
+            widths = self.backbone.coarse_channels
+            self.coarse_heads.extend(nn.Conv2d(width, num_classes, kernel_size=1) for width in widths)
 
     @property
     def divisor(self) -> int:
@@ -46,5 +61,10 @@ class PlainNet(nn.Module):
         words: EncodedPrompts | None = None,
         reference: Integer[Tensor, "b i j"] | None = None,
     ) -> NetworkOutput:
-        """Logits in the same envelope as ATM-Net's."""
-        return NetworkOutput(self.head(self.backbone.decode(self.backbone.encode(patch))))
+        """Logits in the same envelope as ATM-Net's; coarser ones in training alone."""
+        features = self.backbone.encode(patch)
+        if not (self.training and self.coarse_heads and isinstance(self.backbone, NNUNetBackbone)):
+            return NetworkOutput(self.head(self.backbone.decode(features)))
+        finest, *coarser = self.backbone.decode_all(features)
+        coarse = tuple(head(level) for head, level in zip(self.coarse_heads, coarser, strict=False))
+        return NetworkOutput(self.head(finest), coarse_logits=coarse)

@@ -1,0 +1,105 @@
+"""Score folders of label maps: what `nomina evaluate`, `nomina bench` and a notebook call."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nomina.assessment.case_files import CaseFiles, check_complete, pair_files, select_cases
+from nomina.assessment.evaluate import MAX_LEVEL, evaluate
+from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy
+from nomina.assessment.scores import CaseScores
+from nomina.assessment.summary import Evaluation, summarise
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How label maps are read and scored.
+
+    Raises:
+        ConfigError: The policy is unknown.
+    """
+
+    scheme: str = "spider"
+    """Label scheme of the references."""
+    prediction_scheme: str | None = None
+    """Label scheme of the predictions; None: what the JSON file beside each says, or the references' scheme
+    where there is none."""
+    policy: EmptyPolicy = "penalise"
+    """How a structure that only one map has enters averages."""
+    max_level: int | None = MAX_LEVEL
+    """Highest SPIDER number that is scored; None: all."""
+
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
+
+
+Watch = Callable[[Sequence[CaseFiles]], Iterable[CaseFiles]]
+"""Hands cases on one by one, e.g. with a progress bar."""
+
+
+def score_files(
+    pairs: Sequence[CaseFiles], scoring: Scoring, *, watch: Watch = iter
+) -> tuple[CaseScores, ...]:
+    """Score each prediction against its reference.
+
+    Raises:
+        CaseError: A case has no prediction.
+        GridMismatchError: A prediction does not cover its reference's voxels.
+        VolumeError: A file cannot be read.
+        SchemeError: A file does not follow its scheme.
+    """
+    scores = []
+    for pair in watch(pairs):
+        prediction, reference = pair.read(scheme=scoring.scheme, prediction_scheme=scoring.prediction_scheme)
+        scores.append(
+            evaluate(
+                prediction, reference, policy=scoring.policy, max_level=scoring.max_level, case=pair.case
+            )
+        )
+    return tuple(scores)
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    scoring: Scoring | None = None,
+    *,
+    cases: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allow_missing: bool = False,
+    seed: int = 0,
+    watch: Watch = iter,
+) -> Evaluation:
+    """Score every reference of a folder against the prediction of the same name, and summarise.
+
+    Args:
+        predictions: Folder of predicted label maps (or one file).
+        references: Folder of reference label maps (or one file).
+        scoring: Schemes, policy and cut-off; None: SPIDER's defaults.
+        cases: Names of the cases (or patients) to score; empty: all references.
+        exclude: Names of cases (or patients) that are scored but enter no mean.
+        allow_missing: List references without a prediction in the result instead of refusing them.
+        seed: Seed of the bootstrap over patients.
+        watch: Sees each case before it is scored.
+
+    Raises:
+        CaseError: A prediction is missing, or names fit no case.
+        GridMismatchError: A prediction does not cover its reference's voxels.
+        VolumeError: A file cannot be read.
+        SchemeError: A file does not follow its scheme.
+        ConfigError: Every case is excluded.
+    """
+    scoring = scoring or Scoring()
+    pairs = pair_files(predictions, references)
+    if cases:
+        pairs = select_cases(pairs, cases)
+    if not allow_missing:
+        check_complete(pairs)
+    apart = {pair.case for pair in select_cases(pairs, exclude)}
+    scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
+    return summarise(
+        [score for score in scores if score.case not in apart],
+        excluded=[score for score in scores if score.case in apart],
+        missing=[pair.case for pair in pairs if pair.prediction is None],
+        seed=seed,
+    )

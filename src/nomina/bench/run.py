@@ -1,0 +1,205 @@
+"""A grid from start to table: train what is not trained, measure what is not measured, write the table.
+
+    OUT/runs/RUN/            what `nomina train` writes; `last` is what is measured
+    OUT/runs/RUN/modes/      label maps and scores (`nomina.bench.measure`)
+    OUT/table.csv .json .md  written anew after every run
+
+A grid that was stopped, at any moment, goes on where it was when it is run again.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nomina.bench.grid import GridConfig, Run, cases_of, expand, open_cases, scoring_of
+from nomina.bench.measure import measure, read_measured
+from nomina.bench.table import Measured, Row, make_rows
+from nomina.bench.write_table import csv_text, json_text, markdown_text
+from nomina.errors import CheckpointError, ConfigError
+from nomina.imaging.files import write_text_atomic
+from nomina.inference.segmenter import Segmenter
+from nomina.learning.cases import Case
+from nomina.learning.fit import fit
+from nomina.learning.training_state import is_same_run, steps_saved
+from nomina.networks.checkpoint import digest_of
+
+logger = logging.getLogger(__name__)
+
+PLACEHOLDER_SCHEME = "nomina"
+"""Every case brings its own scheme; scoring options need one before any case is seen."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one run of a grid is."""
+
+    run: Run
+    steps_done: int
+    """Steps of training that are saved."""
+    num_measured: int
+    """Cases times modes that are scored."""
+    num_wanted: int
+
+    @property
+    def is_done(self) -> bool:
+        """Trained to the end and measured in every mode."""
+        return self.steps_done == self.run.recipe.train.steps and self.num_measured == self.num_wanted
+
+
+def run_grid(
+    cfg: GridConfig,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    accelerator: str = "auto",
+) -> tuple[Row, ...]:
+    """Make every run of a grid and its table; finished ones are left alone.
+
+    Args:
+        cfg: The grid.
+        out: Folder of the grid; made if need be.
+        only: Names of runs, or of variants, to make now; empty: all. The table shows all finished ones.
+        accelerator: "auto", "cpu" or "cuda".
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        ConfigError: The grid or a recipe is not valid, a name in `only` is unknown, or `out` holds a run of
+            another recipe.
+        CaseError: Training or test data are missing.
+    """
+    runs = expand(cfg)
+    cases = open_cases(cfg)
+    chosen = _chosen(runs, only)
+    for run in runs:
+        # Everything that can be refused is refused before the first training.
+        cases_of(run, cases)
+        steps_done(run, out)
+    for number, run in enumerate(chosen, start=1):
+        logger.info("run %d of %d: %s", number, len(chosen), run.name)
+        if steps_done(run, out) < run.recipe.train.steps:
+            fit(run.recipe, _folder(run, out), accelerator=accelerator, devices=1)
+        _measure(cfg, run, out, cases_of(run, cases), _device(accelerator))
+        write_table(cfg, out)
+    return write_table(cfg, out)
+
+
+def write_table(cfg: GridConfig, out: Path) -> tuple[Row, ...]:
+    """Write `table.csv`, `table.json` and `table.md` from what is measured; nothing is trained or segmented.
+
+    Returns:
+        The rows; none where nothing is measured yet.
+    """
+    state = progress(cfg, out)
+    missing = [one.run.name for one in state if not one.is_done]
+    cases = open_cases(cfg)
+    measured = [found for one in state for found in _measured(cfg, one.run, out, cases_of(one.run, cases))]
+    rows = make_rows(measured, cfg.control)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(out / "table.csv", csv_text(rows))
+    write_text_atomic(out / "table.json", json_text(cfg, rows, missing))
+    write_text_atomic(out / "table.md", markdown_text(cfg, rows, missing))
+    return rows
+
+
+def progress(cfg: GridConfig, out: Path) -> tuple[Progress, ...]:
+    """How far every run of a grid is.
+
+    Raises:
+        ConfigError: See `run_grid`.
+    """
+    cases = open_cases(cfg)
+    result = []
+    for run in expand(cfg):
+        found = cases_of(run, cases)
+        measured = _measured(cfg, run, out, found)
+        result.append(
+            Progress(
+                run,
+                max(steps_done(run, out), steps_saved(_folder(run, out))),
+                sum(len(one.cases) for one in measured),
+                len(found) * len(run.modes),
+            )
+        )
+    return tuple(result)
+
+
+def steps_done(run: Run, out: Path) -> int:
+    """Steps of the run's last checkpoint; 0 where there is none.
+
+    Raises:
+        ConfigError: The folder holds a run of another recipe, or a longer one.
+        CheckpointError: The record cannot be read.
+    """
+    record = _record(run, out)
+    if record is None:
+        return 0
+    folder = _folder(run, out)
+    if not is_same_run(record["recipe"], run.recipe):
+        raise ConfigError(
+            f"{folder} holds a run of another recipe; give another --out, or remove the folder to start anew"
+        )
+    done, wanted = int(record["step"]), run.recipe.train.steps
+    if done > wanted:
+        raise ConfigError(
+            f"{folder} was trained for {done} steps, the grid asks for {wanted}; give another --out"
+        )
+    return done
+
+
+def _record(run: Run, out: Path) -> dict[str, Any] | None:
+    path = _folder(run, out) / "last" / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not {"recipe", "step", "files"} <= set(record):
+            raise ValueError("it has no recipe, step and files")
+        return dict(record)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); remove {path.parent} to go on") from error
+
+
+def _measure(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case], device: str) -> None:
+    done = _measured(cfg, run, out, cases)
+    if sum(len(one.cases) for one in done) == len(cases) * len(run.modes):
+        return
+    segmenter = Segmenter.load(_folder(run, out) / "last", device=device)
+    scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
+    measure(segmenter, cases, run.modes, _folder(run, out) / "modes", scoring, logger.info)
+
+
+def _measured(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case]) -> list[Measured]:
+    """What is measured of a finished run; nothing of one that is still trained."""
+    record = _record(run, out)
+    if record is None or steps_done(run, out) < run.recipe.train.steps:
+        return []
+    digest = digest_of(record["files"])
+    scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
+    found = []
+    for mode in run.modes:
+        scores = read_measured(digest, cases, mode, _folder(run, out) / "modes", scoring)
+        if scores:
+            found.append(
+                Measured(run, mode, scores, len(record["training_patients"]), int(record["num_phantoms"]))
+            )
+    return found
+
+
+def _chosen(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:
+    known = {name for run in runs for name in (run.name, run.variant)}
+    if strange := [name for name in only if name not in known]:
+        raise ConfigError(f"the grid has no run or variant {strange[0]!r}; known: {', '.join(sorted(known))}")
+    return [run for run in runs if not only or {run.name, run.variant} & set(only)]
+
+
+def _folder(run: Run, out: Path) -> Path:
+    return out / "runs" / run.name
+
+
+def _device(accelerator: str) -> str:
+    return {"auto": "auto", "cpu": "cpu"}.get(accelerator, "cuda")

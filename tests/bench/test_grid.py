@@ -1,0 +1,113 @@
+"""From a grid file to runs: what may differ, what must not, and who is tested."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nomina.bench.grid import cases_of, expand, load_grid, open_cases
+from nomina.bench.modes import MODES
+from nomina.errors import CaseError, ConfigError
+
+GridFile = Callable[..., Path]
+
+
+def grid_with(grid_file: GridFile, folder: Path, **changes: Any) -> Any:
+    return load_grid(grid_file(folder, **changes))
+
+
+def test_sweeps_give_every_combination_once_under_a_name_that_says_it(
+    grid_file: GridFile, tmp_path: Path
+) -> None:
+    sweeps = [
+        {"variants": ["plain", "words"], "seeds": [0, 1]},
+        {"variants": ["words"], "seeds": [0], "patients": [1, None], "phantoms": [True, False]},
+    ]
+    runs = expand(grid_with(grid_file, tmp_path, sweeps=sweeps))
+    assert [run.name for run in runs] == [
+        "plain-seed0",
+        "words-seed0",
+        "plain-seed1",
+        "words-seed1",
+        "words-p1-seed0",
+        "words-p1-no-phantoms-seed0",
+        "words-no-phantoms-seed0",
+    ]
+    assert [run.recipe.train.seed for run in runs[:4]] == [0, 0, 1, 1]
+    assert [run.recipe.data[0].num_patients for run in runs[3:5]] == [None, 1]
+    assert runs[0].modes == ("none", "best_shift")
+    assert runs[1].modes == MODES
+    assert runs[0].recipe.network.kind == "plain"
+
+
+def test_a_run_is_tested_on_the_patients_it_never_trains_on(grid_file: GridFile, tmp_path: Path) -> None:
+    cfg = grid_with(grid_file, tmp_path)
+    run = expand(cfg)[0]
+    assert run.test_patients == ["p2", "p3"]
+    assert [case.id for case in cases_of(run, open_cases(cfg))] == ["p2", "p3"]
+    with pytest.raises(CaseError, match="to be tested on patient p3, who has no scan"):
+        cases_of(run, open_cases(cfg)[:3])
+
+
+def test_sources_without_a_split_are_left_out_where_no_phantoms_are_wanted(
+    grid_file: GridFile, tmp_path: Path
+) -> None:
+    cfg = grid_with(grid_file, tmp_path)
+    (source,) = expand(cfg)[0].recipe.data
+    data = [{"folder": source.folder, "split": source.split}, {"folder": "phantoms"}]
+    sweeps = [{"variants": ["words"], "phantoms": [True, False]}]
+    runs = expand(grid_with(grid_file, tmp_path, set={"data": data}, sweeps=sweeps))
+    assert [[s.folder for s in run.recipe.data] for run in runs] == [
+        [source.folder, "phantoms"],
+        [source.folder],
+    ]
+    with pytest.raises(ConfigError, match="exactly one source of `data` must have a split"):
+        expand(grid_with(grid_file, tmp_path, set={"data": [{"folder": "phantoms"}]}))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("train.steps", 9),
+        ("train.batch_size", 2),
+        ("sampling.rotation_deg", 1.0),
+        ("augmentation.gamma", 0.0),
+    ],
+)
+def test_variants_with_an_unequal_training_are_refused(
+    grid_file: GridFile, tmp_path: Path, setting: str, value: float
+) -> None:
+    variants = {"plain": {}, "words": {"set": {setting: value}}}
+    name = setting if setting.startswith("train") else setting.split(".")[0]
+    with pytest.raises(ConfigError, match=f"variant words has another {name} than plain"):
+        expand(grid_with(grid_file, tmp_path, variants=variants))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"control": "nothing"}, "asks for the variant 'nothing'; it describes plain, words"),
+        ({"modes": ["none"]}, "'none' is that of networks without words"),
+        ({"modes": ["best_shift"]}, "renames what 'predicted' found; ask for both"),
+        ({"modes": ["telepathy"]}, r"modes\.0: Input should be 'none', 'constant'"),
+        ({"set": {"initial_checkpoint": "spine-mr"}}, "may have seen test patients"),
+        ({"set": {"train.stepps": 3}}, r"train\.stepps"),
+    ],
+)
+def test_a_grid_that_cannot_be_honest_or_made_is_refused(
+    grid_file: GridFile, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        expand(grid_with(grid_file, tmp_path, **changes))
+
+
+def test_a_shuffled_prompt_needs_a_second_patient(grid_file: GridFile, tmp_path: Path) -> None:
+    cfg = grid_with(grid_file, tmp_path)
+    split = tmp_path / "split.json"
+    split.write_text('{"train": ["p0", "p1"], "validation": ["p2"]}')
+    (source,) = expand(cfg)[0].recipe.data
+    data = [{"folder": source.folder, "split": str(split)}]
+    cfg = grid_with(grid_file, tmp_path, set={"data": data})
+    with pytest.raises(CaseError, match="'shuffled' needs two test patients, got 1"):
+        cases_of(expand(cfg)[1], open_cases(cfg))
