@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.imaging.lookup import looked_up
 
 MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
@@ -53,18 +54,20 @@ def consistent_levels(classes: UInt8[np.ndarray, "i j k"], structures: Sequence[
         are found.
     """
     disc_ranks, vertebra_ranks = (_rank_table(structures, kind) for kind in ("disc", "vertebra"))
-    said = disc_ranks[classes]
+    said = looked_up(disc_ranks.astype(np.uint8), classes)
     discs = _disc_instances(said)
     if len(discs.order) < 2:
         return LevelNaming(classes, 1.0)
     numbers = _number(discs, said, int(disc_ranks.max()))
-    true = numbers[discs.labels]
+    true = looked_up(numbers.astype(np.uint8), discs.labels)
     known = true > 0
     disc_class, vertebra_class = _class_table(disc_ranks), _class_table(vertebra_ranks)
     renamed = classes.copy()
     renamed[known] = disc_class[np.minimum(true[known], len(disc_class) - 1)]
     for index in range(len(classes)):
-        named = _rename_vertebrae(vertebra_ranks[classes[index]], said[index], true[index])
+        # Ranks may fall below 0 on the way, which one byte cannot hold.
+        said_here, true_here = said[index].astype(np.int64), true[index].astype(np.int64)
+        named = _rename_vertebrae(vertebra_ranks[classes[index]], said_here, true_here)
         bones = vertebra_ranks[classes[index]] > 0
         named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
         renamed[index][bones] = vertebra_class[named[bones]]
@@ -88,13 +91,14 @@ def _rank_table(structures: Sequence[str], kind: str) -> Integer[np.ndarray, " n
 
 def _disc_instances(ranks: Integer[np.ndarray, "i j k"]) -> _Instances:
     pieces = cc3d.connected_components(ranks > 0, connectivity=6)
-    sizes = np.bincount(pieces.ravel())
+    statistics = cc3d.statistics(pieces)
+    sizes = statistics["voxel_counts"].astype(np.int64)
     sizes[0] = 0
     if not sizes.any():
         return _Instances(pieces, (), ())
     median = np.median(sizes[sizes > MIN_INSTANCE_SHARE * sizes.max()])
     kept = np.flatnonzero(sizes >= MIN_INSTANCE_SHARE * median)
-    centres = cc3d.statistics(pieces)["centroids"][:, 1:]
+    centres = statistics["centroids"][:, 1:]
     order = [int(piece) for piece in kept[np.argsort(centres[kept, 1])]]
     names = {piece: int(np.bincount(ranks[pieces == piece]).argmax()) for piece in order}
     gaps = _gaps(order, centres)

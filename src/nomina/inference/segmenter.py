@@ -1,7 +1,8 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -9,17 +10,21 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from nomina.anatomy.resolve import resolve_all
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import normalise
+from nomina.imaging.lookup import looked_up
+from nomina.imaging.preparation import normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.cleaning import without_islands
+from nomina.inference.footprint import pixel_bytes
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
+from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
 from nomina.inference.presence import judge
 from nomina.language.facts import Facts, facts_from_label_map
 from nomina.language.prompts import image_statements, statement_choices
@@ -28,14 +33,12 @@ from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
+from nomina.networks.shipped import checkpoint_folder
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
 sentence (mode A). Neither can see a reference."""
-
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
-"""Folder of the checkpoints that come with nomina."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,7 @@ class Segmenter:
                 does not see slices.
             ConfigError: A GPU is asked for where there is none.
         """
-        folder = SHIPPED / str(model)
-        if not folder.is_dir():
-            folder = Path(model)
-        if not folder.is_dir():
-            shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
-            raise CheckpointError(f"no checkpoint {str(model)!r}: give a folder, or a shipped one: {shipped}")
+        folder = checkpoint_folder(model)
         has_gpu = torch.cuda.is_available()
         _require_known_device(device)
         if device == "auto":
@@ -95,6 +93,7 @@ class Segmenter:
         *,
         mode: PromptMode = "predicted",
         progress: Callable[[float], None] | None = None,
+        plan: MemoryPlan | None = None,
     ) -> Segmentation:
         """Segment what the words name.
 
@@ -103,6 +102,7 @@ class Segmenter:
             prompts: Words, one phrase or several; None for every structure that the model knows.
             mode: What the image view says; see `PromptMode`.
             progress: Called with the share done, 0 to 1.
+            plan: What `plan` gave for this scan; None: as fast as it can be.
 
         Returns:
             Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance.
@@ -112,7 +112,47 @@ class Segmenter:
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
         prompts = (prompts,) if isinstance(prompts, str) else prompts
-        return self._segment(volume, prompts, mode, None, progress)
+        return self._segment(volume, prompts, mode, None, progress, plan)
+
+    def plan(
+        self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
+    ) -> MemoryPlan:
+        """The memory that segmenting a scan will take, and how it is kept within bounds.
+
+        Args:
+            volume: The scan, read already.
+            prompts: Words; None for every structure that the model knows.
+            max_memory_bytes: The most that the process may hold; None: no bound.
+
+        Raises:
+            PromptError: See `resolve`.
+            VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+        """
+        cfg, grid = self.checkpoint.config, volume.canonical().grid
+        prepared = prepared_grid(grid, cfg.preparation)
+        scan = ScanSize(
+            shape=grid.shape,
+            dtype=str(volume.array.dtype),
+            prepared_shape=prepared.shape,
+            window_px=min(cfg.window_px or prepared.shape[1], prepared.shape[1]),
+            num_classes=len(self.checkpoint.structures) + 1,
+            num_prompts=len(self.resolve(prompts)),
+            has_shading=cfg.preparation.shading_mm is not None,
+        )
+        return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=max_memory_bytes)
+
+    @cached_property
+    def _pixel_bytes(self) -> float:
+        """See `pixel_bytes`; 0 on a GPU, whose memory is not planned."""
+        network, num_slices = self._slice_network()
+        if self.device.type != "cpu":
+            return 0.0
+        return pixel_bytes(network, self._all_words(network).constant(1), num_slices=num_slices)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.checkpoint.network.parameters()).device
 
     def oracle(self, volume: Volume, prompts: Sequence[str] | None, reference: LabelMap) -> Segmentation:
         """Upper bound: segment with the facts of a *reference* label map as image view.
@@ -130,7 +170,7 @@ class Segmenter:
         if not isinstance(self.checkpoint.network, ATMNet):
             raise CheckpointError(f"checkpoint {self.checkpoint.name} hears no words, so it has no oracle")
         facts = facts_from_label_map(reference, sequence=volume.sequence)
-        return self._segment(volume, prompts, "oracle", facts, None)
+        return self._segment(volume, prompts, "oracle", facts, None, None)
 
     def _segment(
         self,
@@ -139,16 +179,20 @@ class Segmenter:
         mode: str,
         stated: Facts | None,
         progress: Callable[[float], None] | None,
+        plan: MemoryPlan | None,
     ) -> Segmentation:
         asked, known = self.resolve(prompts), self.checkpoint.structures
         self._check_modality(volume)
+        plan = plan or self.plan(volume, prompts)
         canonical = volume.canonical()
         image, grid = normalise(canonical, self.checkpoint.config.preparation)
-        window = self._window(image)
-        words, facts = self._words(image, window, mode, stated)
+        window = self._window(image, plan.look_batch)
+        words, facts = self._words(image, window, mode, stated, plan.look_batch)
         if progress:
             progress(0.3)
-        classes = self._classify(image, window, grid, canonical.grid, words, progress)
+        slices = self._slices(image, window, words, plan.slice_batch)
+        classes = self._classify(slices, grid, canonical.grid, progress)
+        del image, slices  # The largest arrays go before levels are named.
         naming = consistent_levels(classes.array, known)
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, _content(canonical))
@@ -158,7 +202,7 @@ class Segmenter:
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
-            provenance=self._provenance(mode, volume),
+            provenance=self._provenance(mode, volume, plan),
         )
 
     def _check_modality(self, volume: Volume) -> None:
@@ -169,7 +213,7 @@ class Segmenter:
                 f"{trained}; use a {trained} scan or another checkpoint"
             )
 
-    def _window(self, image: np.ndarray) -> slice:
+    def _window(self, image: np.ndarray, batch_size: int) -> slice:
         network, num_slices = self._slice_network()
         return structure_window(
             network,
@@ -177,6 +221,7 @@ class Segmenter:
             self._all_words(network),
             num_slices=num_slices,
             width=self.checkpoint.config.window_px,
+            batch_size=batch_size,
         )
 
     def _all_words(self, network: SliceNetwork) -> EncodedPrompts:
@@ -184,13 +229,13 @@ class Segmenter:
         return words.to(next(network.parameters()).device)
 
     def _words(
-        self, image: np.ndarray, window: slice, mode: str, stated: Facts | None
+        self, image: np.ndarray, window: slice, mode: str, stated: Facts | None, batch_size: int
     ) -> tuple[EncodedPrompts, PredictedFacts | None]:
         network, num_slices = self._slice_network()
         words = self._all_words(network)
         if not isinstance(network, ATMNet):
             return words, None
-        facts = predict_facts(network, image, num_slices=num_slices, window=window)
+        facts = predict_facts(network, image, num_slices=num_slices, batch_size=batch_size, window=window)
         if mode == "constant":
             return words.constant(1), facts
         if stated is not None:
@@ -208,26 +253,29 @@ class Segmenter:
             )
         return network, cfg.num_slices
 
+    def _slices(
+        self, image: np.ndarray, window: slice, words: EncodedPrompts, batch_size: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        network, num_slices = self._slice_network()
+        return predict_slices(
+            network, image, words, num_slices=num_slices, batch_size=batch_size, window=window
+        )
+
     def _classify(
         self,
-        image: np.ndarray,
-        window: slice,
+        slices: Iterable[tuple[slice, Tensor]],
         prepared: Grid,
         native: Grid,
-        words: EncodedPrompts,
         progress: Callable[[float], None] | None,
     ) -> ClassMap:
-        network, num_slices = self._slice_network()
-        slices = predict_slices(network, image, words, num_slices=num_slices, batch_size=2, window=window)
-
         def report(done: int) -> None:
             if progress:
-                progress(0.3 + 0.65 * done / len(image))
+                progress(0.3 + 0.65 * done / prepared.shape[0])
 
         kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
         return winning_classes(slices, prepared, native, kinds, report)
 
-    def _provenance(self, mode: str, volume: Volume) -> dict[str, object]:
+    def _provenance(self, mode: str, volume: Volume, plan: MemoryPlan) -> dict[str, object]:
         return {
             "model": self.checkpoint.name,
             "digest": self.checkpoint.digest,
@@ -235,6 +283,12 @@ class Segmenter:
             "mode": mode,
             "scheme_of_levels": self.checkpoint.config.scheme,
             "versions": {name: version(name) for name in ("nomina", "torch")},
+            "machine": {
+                "device": self.device.type,
+                "threads": torch.get_num_threads(),
+                "cpu": torch.backends.cpu.get_cpu_capability(),
+            },
+            "memory": plan.as_dict(),
             "notes": list(volume.notes),
         }
 
@@ -250,7 +304,9 @@ def _label_map(
     values = np.zeros(len(known) + 1, dtype=np.uint8)
     for name in found:
         values[known.index(name) + 1] = structure(name).label
-    return LabelMap(values[classes], grid, names={structure(n).label: n for n in asked}, scheme="nomina")
+    return LabelMap(
+        looked_up(values, classes), grid, names={structure(n).label: n for n in asked}, scheme="nomina"
+    )
 
 
 def _require_known_device(device: str) -> None:

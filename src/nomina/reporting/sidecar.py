@@ -22,24 +22,29 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     """The same segmentation under the label values of a scheme.
 
     Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
-    (`spider`: 100 + n for vertebrae; its discs keep their value). What the scheme cannot express becomes
-    background and is noted.
+    (`spider`: 100 + n for vertebrae) and keep their value where it has none; the provenance says which values
+    these are. What the scheme cannot express becomes background and is noted.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
     """
     if segmentation.label_map.scheme == scheme.name:
-        return segmentation
+        values = {name: value for value, name in segmentation.label_map.names.items()}
+        cut = [v.structure for v in segmentation.verdicts if v.is_partial and v.structure in values]
+        partial = {values[name]: name for name in cut}
+        return replace(segmentation, provenance={**segmentation.provenance, "partial": partial})
     conversion = convert(segmentation.label_map, scheme)
-    array = conversion.label_map.array.copy()
+    array = conversion.label_map.array  # of its own, so it may be changed
     value_of = {name: value for value, name in scheme.labels.items()}
     partial_value_of = {name: value for value, name in scheme.partial.items()}
-    partial: dict[int, str] = {}
+    partial = {}
     for verdict in segmentation.verdicts:
         name = verdict.structure
-        if verdict.is_partial and name in value_of and name in partial_value_of:
-            array[array == value_of[name]] = partial_value_of[name]
-            partial[partial_value_of[name]] = name
+        if verdict.is_partial and name in value_of:
+            value = partial_value_of.get(name, value_of[name])
+            if value != value_of[name]:
+                array[array == value_of[name]] = value
+            partial[value] = name
     notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes]
     return replace(
         segmentation,
@@ -57,7 +62,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
 
     Returns:
         `structures` names the value of every asked structure that the label map's scheme can express;
-        `partial` names the values of structures that the border of the scan cuts, where it has such values.
+        `partial` names the values of structures that the border of the scan cuts, in every scheme.
     """
     asked = [verdict.structure for verdict in segmentation.verdicts]
     label_map, provenance = segmentation.label_map, segmentation.provenance
@@ -85,6 +90,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
             "mode": provenance.get("mode"),
             "levels_as_in": provenance.get("scheme_of_levels"),
         },
+        "memory": provenance.get("memory"),
         "versions": dict(provenance.get("versions", {})),
         "notes": list(provenance.get("notes", ())),
         "disclaimer": DISCLAIMER,
