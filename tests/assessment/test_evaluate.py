@@ -146,7 +146,8 @@ def test_what_the_prediction_marks_as_partly_visible_counts_as_the_structure(
     prediction = np.where(spine == 6, 106, spine)
     scores = evaluate(spider_map(prediction), spider_map(spine))
     assert score_of(scores, "T12 vertebra").dice == 1.0
-    assert scores.naming.count("right") == evaluate(spider_map(spine), spider_map(spine)).naming.count("right")
+    same = evaluate(spider_map(spine), spider_map(spine))
+    assert scores.naming.count("right") == same.naming.count("right") > 0
 
 
 def test_values_without_a_name_count_as_not_predicted(spine: np.ndarray, spider_map: SpiderMap) -> None:

@@ -111,7 +111,8 @@ def test_a_cut_vertebra_is_named_scored_and_not_measured_in_every_scheme(
 ) -> None:
     array = np.where(segmentation.label_map.array == 61, 0, segmentation.label_map.array)
     label_map = replace(segmentation.label_map, array=array)  # mrspineseg has no canal
-    without_canal = replace(segmentation, label_map=label_map, verdicts=segmentation.verdicts[:-1], prompts=())
+    verdicts = segmentation.verdicts[:-1]
+    without_canal = replace(segmentation, label_map=label_map, verdicts=verdicts, prompts=())
     written = in_scheme(without_canal, load_scheme(scheme))
     write(written.label_map, tmp_path / "x.nrrd")
     partial = json.loads(write_sidecar(written, tmp_path / "x.nrrd").read_text())["partial"]
