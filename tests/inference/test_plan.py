@@ -11,6 +11,8 @@ from nomina.errors import ConfigError, VolumeError
 from nomina.inference.plan import ScanSize, parse_size, peak_bytes, plan_memory, resident_bytes, size
 
 MIB = 2**20
+PIXEL_BYTES = 140 * 8 / 1.1
+"""A slice of 128 Ki pixels takes 140 MiB."""
 SCAN = ScanSize(
     shape=(32, 512, 512),
     dtype="int16",
@@ -28,65 +30,73 @@ def a_process_of_500_mib(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stages_are_counted_by_hand() -> None:
-    plan = plan_memory(SCAN, pixel_bytes=1024.0)
+    plan = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES)
     assert {stage: num_bytes / MIB for stage, num_bytes in plan.stages_bytes.items()} == {
         "prepare": 32.0,  # 8 Mi voxels × 4
-        "look": 16 + 4 * 128,  # 4 Mi prepared voxels × 4, and 4 slices of 128 Ki pixels × 1 KiB
-        "segment": 16 + 16 + 2 * 64,
-        "name": 72.0,
+        "look": 64 + 16 + 4 * 140,  # 4 Mi prepared voxels × 4, and 4 slices
+        "segment": 64 + 16 + 16 + 2 * 70,
+        "name": 64 + 72.0,
     }
-    assert plan.peak_bytes == (500 + 528) * MIB
+    assert plan.peak_bytes == (500 + 640) * MIB
     assert (plan.look_batch, plan.slice_batch) == (4, 2)
 
 
 def test_a_scan_much_larger_than_its_slices_peaks_where_levels_are_named() -> None:
     plan = plan_memory(
-        replace(SCAN, shape=(640, 512, 512), prepared_shape=(640, 256, 512)), pixel_bytes=1024.0
+        replace(SCAN, shape=(640, 512, 512), prepared_shape=(640, 256, 512)), pixel_bytes=PIXEL_BYTES
     )
-    assert plan.peak_bytes == (500 + 9 * 160) * MIB
+    assert plan.peak_bytes == (500 + 64 + 9 * 160) * MIB
 
 
-def test_what_was_needed_before_counts() -> None:
+def test_slices_are_counted_as_the_network_pads_them() -> None:
+    odd = replace(SCAN, prepared_shape=(32, 250, 500), window_px=123, divisor=32)
+    padded = plan_memory(odd, pixel_bytes=PIXEL_BYTES).stages_bytes["segment"]
+    exact = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES).stages_bytes["segment"]
+    assert exact - padded == 4 * 32 * (256 * 512 - 250 * 500)
+
+
+def test_what_was_needed_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomina.inference.plan.peak_bytes", lambda: 900 * MIB)
     small = replace(SCAN, shape=(2, 8, 8), prepared_shape=(2, 8, 8), window_px=8)
-    assert plan_memory(small, pixel_bytes=0).peak_bytes == 520 * MIB
+    assert plan_memory(small, pixel_bytes=0).peak_bytes == 900 * MIB
 
 
 @pytest.mark.parametrize(
-    ("limit_mib", "batches"), [(1028, (4, 2)), (1027, (2, 2)), (772, (2, 2)), (771, (1, 1)), (660, (1, 1))]
+    ("limit_mib", "batches"), [(1140, (4, 2)), (1139, (2, 2)), (860, (2, 2)), (859, (1, 1)), (736, (1, 1))]
 )
 def test_slices_at_once_are_as_many_as_fit(limit_mib: int, batches: tuple[int, int]) -> None:
-    plan = plan_memory(SCAN, pixel_bytes=1024.0, limit_bytes=limit_mib * MIB)
+    plan = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=limit_mib * MIB)
     assert (plan.look_batch, plan.slice_batch) == batches
     assert plan.peak_bytes <= limit_mib * MIB
 
 
 def test_what_does_not_fit_is_refused_with_two_things_that_would() -> None:
     with pytest.raises(VolumeError, match=r"allow (\d+) MiB, or crop the scan to (\d+) sagittal") as refusal:
-        plan_memory(SCAN, pixel_bytes=1024.0, limit_bytes=640 * MIB)
+        plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=710 * MIB)
     words = str(refusal.value).split()
     allowed, num_slices = int(words[words.index("allow") + 1]), int(words[words.index("to") + 1])
-    assert plan_memory(SCAN, pixel_bytes=1024.0, limit_bytes=allowed * MIB)
+    assert plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=allowed * MIB)
     cropped = replace(
         SCAN, shape=(num_slices, *SCAN.shape[1:]), prepared_shape=(num_slices, *SCAN.prepared_shape[1:])
     )
-    assert plan_memory(cropped, pixel_bytes=1024.0, limit_bytes=640 * MIB)
+    assert plan_memory(cropped, pixel_bytes=PIXEL_BYTES, limit_bytes=710 * MIB)
 
 
 def test_a_limit_below_the_program_itself_is_said() -> None:
     with pytest.raises(
         VolumeError, match=r"took 520 MiB already, more than the 100 MiB of --max-memory; allow"
     ):
-        plan_memory(SCAN, pixel_bytes=1024.0, limit_bytes=100 * MIB)
+        plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=100 * MIB)
 
 
 def test_the_plan_says_itself_in_one_line_and_as_data() -> None:
-    plan = plan_memory(SCAN, pixel_bytes=1024.0, limit_bytes=2**30)
+    plan = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=2**30)
     assert plan.sentence() == (
         "memory: 32 × 512 × 512 int16 voxels, 3 structures of 19, float32, 2 slices at a time: "
-        "about 772 MiB of 1.00 GiB allowed"
+        "about 860 MiB of 1.00 GiB allowed"
     )
     data = json.loads(json.dumps(plan.as_dict()))
-    assert data["peak_bytes"] == 772 * MIB
+    assert data["peak_bytes"] == 860 * MIB
     assert data["scan"]["shape"] == [32, 512, 512]
 
 

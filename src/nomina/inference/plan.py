@@ -35,6 +35,12 @@ WINNER_BYTES = 2
 SHADING_COPIES = 4
 """Copies of the prepared scan while shading is taken out."""
 
+WARM_UP_BYTES = 64 * 2**20
+"""What the libraries keep for themselves from the first slice on [measured: 50 to 70 MiB]."""
+
+NETWORK_SLACK = 1.1
+"""What the network takes of the system's memory for a byte of tensors [measured: 0.9 to 1.12]."""
+
 PLANE_COPIES = 2.5
 """Copies of one slice's probabilities on the scan's grid while the winner is taken."""
 
@@ -57,6 +63,8 @@ class ScanSize:
     """Classes of the network, background included; all are computed, however many are asked for."""
     num_prompts: int
     """Structures asked for."""
+    divisor: int = 1
+    """The network sees slices whose sides are padded to multiples of this."""
     has_shading: bool = False
     """Whether preparation takes the shading out."""
 
@@ -164,15 +172,16 @@ def peak_bytes() -> int:
 def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[str, int]:
     num_voxels = _product(scan.shape)
     prepared = FLOAT * _product(scan.prepared_shape)
-    whole = scan.prepared_shape[1] * scan.prepared_shape[2]
-    window = scan.window_px * scan.prepared_shape[2]
-    plane = FLOAT * scan.num_classes * scan.shape[1] * scan.shape[2]
-    network = slices * window * pixel_bytes
+    height = _padded(scan.prepared_shape[2], scan.divisor)
+    per_column = NETWORK_SLACK * pixel_bytes * height
+    looking = look * _padded(scan.prepared_shape[1], scan.divisor) * per_column
+    segmenting = slices * _padded(scan.window_px, scan.divisor) * per_column
+    plane = PLANE_COPIES * FLOAT * scan.num_classes * scan.shape[1] * scan.shape[2]
     return {
         "prepare": max(FLOAT * num_voxels, prepared * (SHADING_COPIES if scan.has_shading else 1)),
-        "look": prepared + int(look * whole * pixel_bytes),
-        "segment": prepared + WINNER_BYTES * num_voxels + int(max(network, PLANE_COPIES * plane)),
-        "name": LEVEL_BYTES * num_voxels,
+        "look": WARM_UP_BYTES + prepared + int(looking),
+        "segment": WARM_UP_BYTES + prepared + WINNER_BYTES * num_voxels + int(max(segmenting, plane)),
+        "name": WARM_UP_BYTES + LEVEL_BYTES * num_voxels,
     }
 
 
@@ -204,6 +213,10 @@ def _peak_of(plan: MemoryPlan, num_slices: int, pixel_bytes: float) -> int:
         prepared_shape=(num_slices, *scan.prepared_shape[1:]),
     )
     return replace(plan, scan=fewer, stages_bytes=_stages(fewer, pixel_bytes, 1, 1)).peak_bytes
+
+
+def _padded(size_px: int, divisor: int) -> int:
+    return -(-size_px // divisor) * divisor
 
 
 def _product(shape: tuple[int, int, int]) -> int:

@@ -137,6 +137,7 @@ class Segmenter:
             window_px=min(cfg.window_px or prepared.shape[1], prepared.shape[1]),
             num_classes=len(self.checkpoint.structures) + 1,
             num_prompts=len(self.resolve(prompts)),
+            divisor=self._slice_network()[0].divisor,
             has_shading=cfg.preparation.shading_mm is not None,
         )
         return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=max_memory_bytes)
