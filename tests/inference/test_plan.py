@@ -55,6 +55,16 @@ def test_slices_are_counted_as_the_network_pads_them() -> None:
     assert exact - padded == 4 * 32 * (256 * 512 - 250 * 500)
 
 
+def test_a_few_slices_are_not_counted_as_a_batch() -> None:
+    few = replace(SCAN, shape=(5, 512, 512), prepared_shape=(5, 256, 512), look_step=4)
+    stages = plan_memory(few, pixel_bytes=PIXEL_BYTES).stages_bytes
+    # Two whole slices are looked at, then four windows, half as wide each: the same.
+    assert stages["look"] / MIB == 64 + 2.5 + 2 * 140
+    assert (
+        stages["look"] == plan_memory(replace(few, look_step=5), pixel_bytes=PIXEL_BYTES).stages_bytes["look"]
+    )
+
+
 def test_what_was_needed_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nomina.inference.plan.peak_bytes", lambda: 900 * MIB)
     small = replace(SCAN, shape=(2, 8, 8), prepared_shape=(2, 8, 8), window_px=8)
@@ -153,10 +163,10 @@ def measured(shape: tuple[int, int, int], limit_bytes: int | None) -> tuple[dict
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(6, 256, 256), (8, 512, 512), (24, 768, 768)])
+@pytest.mark.parametrize("shape", [(6, 256, 256), (12, 512, 512), (6, 768, 768)])
 def test_the_prediction_is_what_the_process_takes(shape: tuple[int, int, int]) -> None:
     plan, most = measured(shape, None)
-    assert 0.85 <= most / plan["peak_bytes"] <= 1.1
+    assert 0.9 <= most / plan["peak_bytes"] <= 1.1
 
 
 @pytest.mark.slow
@@ -166,4 +176,4 @@ def test_a_limit_is_kept() -> None:
     limit = int(free["peak_bytes"] - 0.5 * max(free["stages_bytes"].values()))
     plan, most = measured(shape, limit)
     assert (plan["look_batch"], plan["slice_batch"]) != (free["look_batch"], free["slice_batch"])
-    assert most <= 1.05 * limit
+    assert most <= 1.1 * limit

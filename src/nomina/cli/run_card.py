@@ -35,7 +35,7 @@ def run_card(result: Segmentation, *, scan: Path, output: Path, model_path: Path
         model_path: Folder of the checkpoint: given, the card holds absolute paths of scan and checkpoint.
     """
     provenance, everything = result.provenance, not result.prompts
-    card = {
+    card: dict[str, Any] = {
         "format": FORMAT,
         "scan": {"name": scan.resolve().name, "sha256": scan_sha256(scan)},
         "asked": {

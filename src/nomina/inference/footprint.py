@@ -32,11 +32,11 @@ def pixel_bytes(network: SliceNetwork, words: EncodedPrompts, *, num_slices: int
     return (live.peak + patch.nbytes) / side**2
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operations make, until they are let go."""
 
     def __init__(self, kept: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         # A view of a weight is no memory of its own.
         self._seen = {tensor.untyped_storage().data_ptr() for tensor in kept}

@@ -63,6 +63,8 @@ class ScanSize:
     """Classes of the network, background included; all are computed, however many are asked for."""
     num_prompts: int
     """Structures asked for."""
+    look_step: int = 1
+    """One slice of so many is looked at to place the window."""
     divisor: int = 1
     """The network sees slices whose sides are padded to multiples of this."""
     has_shading: bool = False
@@ -174,8 +176,10 @@ def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[
     prepared = FLOAT * _product(scan.prepared_shape)
     height = _padded(scan.prepared_shape[2], scan.divisor)
     per_column = NETWORK_SLACK * pixel_bytes * height
-    looking = look * _padded(scan.prepared_shape[1], scan.divisor) * per_column
-    segmenting = slices * _padded(scan.window_px, scan.divisor) * per_column
+    whole, window = (_padded(px, scan.divisor) for px in (scan.prepared_shape[1], scan.window_px))
+    num_looked_at = -(-scan.shape[0] // scan.look_step) if window < whole else 0
+    looking = max(min(look, num_looked_at) * whole, min(look, scan.shape[0]) * window) * per_column
+    segmenting = min(slices, scan.shape[0]) * window * per_column
     plane = PLANE_COPIES * FLOAT * scan.num_classes * scan.shape[1] * scan.shape[2]
     return {
         "prepare": max(FLOAT * num_voxels, prepared * (SHADING_COPIES if scan.has_shading else 1)),

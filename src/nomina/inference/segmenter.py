@@ -32,7 +32,13 @@ from nomina.networks.atm_net import ATMNet
 from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF, LACAFConfig
-from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
+from nomina.networks.predict import (
+    LOOK_STEP,
+    PredictedFacts,
+    predict_facts,
+    predict_slices,
+    structure_window,
+)
 from nomina.networks.shipped import checkpoint_folder
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
@@ -137,6 +143,7 @@ class Segmenter:
             window_px=min(cfg.window_px or prepared.shape[1], prepared.shape[1]),
             num_classes=len(self.checkpoint.structures) + 1,
             num_prompts=len(self.resolve(prompts)),
+            look_step=LOOK_STEP,
             divisor=self._slice_network()[0].divisor,
             has_shading=cfg.preparation.shading_mm is not None,
         )

@@ -29,15 +29,12 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
     """
     if segmentation.label_map.scheme == scheme.name:
-        values = {name: value for value, name in segmentation.label_map.names.items()}
-        cut = [v.structure for v in segmentation.verdicts if v.is_partial and v.structure in values]
-        partial = {values[name]: name for name in cut}
-        return replace(segmentation, provenance={**segmentation.provenance, "partial": partial})
+        return segmentation
     conversion = convert(segmentation.label_map, scheme)
     array = conversion.label_map.array  # of its own, so it may be changed
     value_of = {name: value for value, name in scheme.labels.items()}
     partial_value_of = {name: value for value, name in scheme.partial.items()}
-    partial = {}
+    partial: dict[int, str] = {}
     for verdict in segmentation.verdicts:
         name = verdict.structure
         if verdict.is_partial and name in value_of:
@@ -72,7 +69,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "source": source,
         "scheme": label_map.scheme,
         "structures": [_entry(name, values[name]) for name in asked if name in values],
-        "partial": [{"label": value, "name": name} for value, name in provenance.get("partial", {}).items()],
+        "partial": [{"label": value, "name": name} for value, name in _partial(segmentation).items()],
         "prompts": [
             {"words": words, "structures": [found.name for found in resolve(words, within=asked)]}
             for words in segmentation.prompts
@@ -95,6 +92,14 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "notes": list(provenance.get("notes", ())),
         "disclaimer": DISCLAIMER,
     }
+
+
+def _partial(segmentation: Segmentation) -> dict[int, str]:
+    """Values of the structures that the border cuts: those of `in_scheme`, or the structures' own."""
+    if "partial" in segmentation.provenance:
+        return dict(segmentation.provenance["partial"])
+    cut = {verdict.structure for verdict in segmentation.verdicts if verdict.is_partial}
+    return {value: name for value, name in segmentation.label_map.names.items() if name in cut}
 
 
 def write_sidecar(segmentation: Segmentation, label_map_path: Path, *, source: str | None = None) -> Path:
