@@ -29,8 +29,8 @@ def replay(
 ) -> None:
     """Make a label map again from its run card, and say what differs.
 
-    Exits 1 if anything differs. The same scan, checkpoint and versions give the same mask bit for bit on a CPU
-    of the same kind.
+    Exits 1 if anything differs. The same scan, checkpoint and versions give the same mask bit for bit on a
+    CPU of the same kind.
     """
     from nomina.cli.run_card import changed_versions, read_card, scan_sha256, voxels_sha256
     from nomina.networks.contract import recorded_digest
