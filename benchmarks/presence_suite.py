@@ -20,7 +20,7 @@ import numpy as np
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.imaging.grid import Grid
-from nomina.imaging.read import read_volume, volume_paths
+from nomina.imaging.read import find_volumes, read_volume
 from nomina.imaging.segmentation import Verdict
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
@@ -81,7 +81,7 @@ def main() -> None:
 
 def scans(args: argparse.Namespace) -> Iterator[tuple[str, Volume, LabelMap]]:
     """Name, scan and reference of each case, on canonical axes."""
-    for path in volume_paths([args.images]) if args.images else []:
+    for path in find_volumes([args.images]).paths if args.images else ():
         reference = read_label_map(args.references / path.name, scheme="spider")
         yield path.name.split(".")[0], read_volume(path).canonical(), reference.canonical()
     for seed in range(args.seed, args.seed + args.phantoms):

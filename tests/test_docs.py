@@ -76,7 +76,7 @@ def test_the_code_of_a_page_runs(
 
 
 def need_shipped_checkpoint() -> None:
-    from nomina.inference.segmenter import SHIPPED
+    from nomina.networks.shipped import SHIPPED
 
     if not (SHIPPED / "spine-mr" / "model.safetensors").is_file():
         pytest.skip("checkpoint spine-mr is not in this source tree")

@@ -7,12 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from nomina.anatomy.resolve import resolve_all
 from nomina.anatomy.structures import structure
 from nomina.cli import main as frame
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
+from nomina.networks.contract import recorded_digest
+from nomina.networks.shipped import checkpoint_folder
 
 KNOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal", "T12 vertebra")
 Run = Callable[..., tuple[int, str, str]]
@@ -22,14 +26,25 @@ class FakeSegmenter:
     """Knows five structures; the scan's intensities are their label values. L5 is cut, T12 never there."""
 
     loaded: ClassVar[list[str]] = []
+    threads: ClassVar[list[int]] = []
+    model: Path = Path("spine-mr")
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> "FakeSegmenter":
-        cls.loaded.append(str(model))
-        return cls()
+        cls.loaded.append(Path(model).name)
+        segmenter = cls()
+        segmenter.model = Path(model)
+        return segmenter
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
         return KNOWN if prompts is None else tuple(s.name for s in resolve_all(prompts, within=KNOWN))
+
+    def plan(
+        self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
+    ) -> MemoryPlan:
+        shape, asked = volume.grid.shape, len(self.resolve(prompts))
+        scan = ScanSize(shape, str(volume.array.dtype), shape, shape[1], len(KNOWN) + 1, asked)
+        return plan_memory(scan, pixel_bytes=500.0, limit_bytes=max_memory_bytes)
 
     def __call__(
         self,
@@ -38,7 +53,10 @@ class FakeSegmenter:
         *,
         mode: str = "predicted",
         progress: Callable[[float], None] | None = None,
+        plan: MemoryPlan | None = None,
     ) -> Segmentation:
+        self.threads.append(torch.get_num_threads())
+        plan = plan or self.plan(volume, prompts)
         if volume.array.max() == 255:
             raise ZeroDivisionError
         asked = self.resolve(prompts)
@@ -57,7 +75,15 @@ class FakeSegmenter:
             )
             for label, name in names.items()
         ]
-        provenance = {"model": "fake", "digest": "0" * 64, "encoder": {"encoder": "none"}, "mode": mode}
+        digest = recorded_digest(checkpoint_folder(self.model))
+        provenance = {
+            "model": self.model.name,
+            "digest": digest,
+            "encoder": {"encoder": "none"},
+            "mode": mode,
+        }
+        provenance["memory"] = plan.as_dict()
+        provenance["machine"] = {"device": "cpu", "threads": torch.get_num_threads(), "cpu": "AVX2"}
         label_map = LabelMap(array, volume.grid, names=names, scheme="nomina")
         return Segmentation(label_map, tuple(verdicts), tuple(prompts or ()), provenance)
 

@@ -96,7 +96,7 @@ def test_the_phantom_shows_all_lumbar_levels_and_not_the_tenth_thoracic(tmp_path
 
 @pytest.mark.slow
 def test_the_shipped_checkpoint_finds_the_phantoms_structures_within_a_minute(run_nomina: Run) -> None:
-    from nomina.inference.segmenter import SHIPPED
+    from nomina.networks.shipped import SHIPPED
 
     if not (SHIPPED / "spine-mr" / "model.safetensors").is_file():
         pytest.skip("checkpoint spine-mr is not in this source tree")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import write
+from nomina.networks.contract import HASHED_FILES
 
 AFFINE = np.array([[0.0, 0, 3, -10], [-0.5, 0, 0, 20], [0, 0.75, 0, 5], [0, 0, 0, 1]])
 SHOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal")
@@ -26,7 +28,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def in_empty_folder(fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.chdir(tmp_path)
 
 
@@ -182,6 +183,75 @@ def test_existing_results_are_skipped_on_request(run: Run, tmp_path: Path, fake:
     assert fake.loaded == []
 
 
+@pytest.mark.parametrize(
+    ("again", "reason"),
+    [
+        (("-p", "L4 vertebra"), "it was made from other words (--all)"),
+        (("--all", "--scheme", "spider"), "it was written in another scheme (nomina)"),
+        (("--all", "-m", "other"), "it was made by another model (spine-mr, "),
+        (("--all", "--picture"), "it has no picture"),
+        (("--all", "--card", "run.json"), "it has no run card"),
+    ],
+)
+def test_a_result_that_answers_another_question_is_made_again(
+    run: Run, scan: Path, again: tuple[str, ...], reason: str
+) -> None:
+    Path("other").mkdir()
+    Path("other/run.json").write_text(json.dumps({"files": dict.fromkeys(HASHED_FILES, "0" * 64)}))
+    run(scan, "--all")
+    code, out, err = run(scan, *again, "--skip-existing")
+    assert code == 0
+    assert f"scan.nii.gz is segmented again: {reason}" in err
+    assert "# scan.nii.gz" in out
+    code, out, err = run(scan, *again, "--skip-existing")
+    assert (code, out) == (0, "")
+    assert "skipped 1 of 1" in err
+
+
+def test_zips_and_deep_folders_are_scans_and_other_files_are_named(run: Run, tmp_path: Path) -> None:
+    write_scan(tmp_path / "in/anna/mr/t2.nii.gz")
+    write_scan(tmp_path / "in/bert/mr/t2.nii.gz")
+    with zipfile.ZipFile(tmp_path / "in/notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "no scan")
+    (tmp_path / "in/bert/letter.pdf").write_bytes(b"%PDF")
+    code, _, err = run("in", "--all", "-o", "in/out")
+    assert code == 1
+    assert "passed over 1 file that is no scan: letter.pdf" in err
+    assert "failed: in/notes.zip: the zip archive holds no DICOM file" in err
+    written = ["anna_mr_t2_seg.nii.gz", "bert_mr_t2_seg.nii.gz"]
+    assert sorted(path.name for path in Path("in/out").glob("*.nii.gz")) == written
+    _, _, err = run("in", "--all", "-o", "in/out", "--skip-existing", "--picture")
+    assert "2 of 3 scans segmented" in err
+    assert "passed over 1 file" in run("in", "--all", "-o", "in/out")[2]
+
+
+def test_absent_structures_fail_on_request_after_everything_is_written(run: Run, scan: Path) -> None:
+    code, _, err = run(scan, "--all", "--fail-if-absent")
+    assert code == 1
+    assert "not clearly present in scan.nii.gz: T12 vertebra (outside)" in err
+    assert Path("scan_seg.nii.gz").exists()
+    assert run(scan, "--all", "--fail-if-absent", "--skip-existing")[0] == 1
+    assert run(scan, "-p", "L4 vertebra", "--fail-if-absent")[0] == 0
+
+
+def test_the_memory_plan_is_said_before_and_kept_in_the_json(run: Run, scan: Path) -> None:
+    _, _, err = run(scan, "-p", "L4 vertebra", "--max-memory", "20G")
+    (line,) = [line for line in err.splitlines() if line.startswith("memory:")]
+    assert "6 uint8 voxels, 1 structure of 5, float32, 2 slices at a time: about" in line
+    assert line.endswith("of 20.00 GiB allowed")
+    memory = json.loads(Path("scan_seg.json").read_text())["memory"]
+    assert memory["limit_bytes"] == 20 * 2**30
+    assert memory["peak_bytes"] >= memory["resident_bytes"] > 0
+
+
+def test_a_limit_that_cannot_be_kept_is_refused_with_one_that_can(run: Run, scan: Path) -> None:
+    code, out, err = run(scan, "--all", "--max-memory", "10M")
+    assert (code, out) == (1, "")
+    assert "--max-memory; allow" in err
+    assert not Path("scan_seg.json").exists()
+    assert run(scan, "--all", "--max-memory", "much")[0] == 1
+
+
 def test_a_result_without_its_json_is_made_again(run: Run, scan: Path) -> None:
     run(scan, "--all")
     Path("scan_seg.json").unlink()
@@ -294,11 +364,6 @@ def test_what_a_scheme_cannot_say_is_said(run: Run, scan: Path) -> None:
 def test_a_picture_is_drawn_on_request(run: Run, scan: Path) -> None:
     run(scan, "--all", "--picture")
     assert Path("scan_seg.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_offline_is_passed_on_to_the_hub_client(run: Run, scan: Path) -> None:
-    run(scan, "--all", "--offline")
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_no_path_of_the_machine_enters_the_results(run: Run, scan: Path) -> None:

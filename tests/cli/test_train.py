@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from nomina.cli.train import train
 from nomina.errors import ConfigError
+from nomina.language.encoders import load_encoder
 from nomina.learning import fit as fit_module
 
 runner = CliRunner()
@@ -44,6 +45,15 @@ def test_a_recipe_is_trained_into_its_own_folder(recipe: str, calls: list[dict[s
     assert result.stdout == "runs/mine/best\n"
     assert calls[0]["out"] == Path("runs/mine")
     assert (calls[0]["accelerator"], calls[0]["devices"]) == ("auto", "auto")
+
+
+def test_offline_keeps_encoders_from_the_network(
+    recipe: str, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert runner.invoke(app, [recipe, "--offline"]).exit_code == 0
+    monkeypatch.setattr("nomina.language.encoders._from_hub", lambda *a, local_only: local_only)
+    assert load_encoder("bio-clinicalbert") is True
 
 
 def test_values_of_the_recipe_can_be_replaced(recipe: str, calls: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from nomina.errors import DicomError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.read import read_label_array, read_volume, volume_paths
+from nomina.imaging.read import find_volumes, read_label_array, read_volume
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import write
 
@@ -118,24 +118,33 @@ def test_folders_become_their_volumes_in_order(tmp_path: Path) -> None:
         ".hidden.nii",
         "series/1",
         "series/2",
+        "series/d.zip",
+        "deep/er/1",
+        "deep/er/e.mhd",
+        "deep/er/still/f.mhd",
+        "deep/er/still/f.zraw",
         "empty/x.txt",
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM" if "series" in name else b"x")
-    found = volume_paths([tmp_path / "c.nrrd", tmp_path])
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
-        "c.nrrd", "a.MHA", "b.nii.gz", "c.nrrd", "series",
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM" if name[-1].isdigit() else b"x")
+    (tmp_path / "deep/er/back").symlink_to(tmp_path)
+    found = find_volumes([tmp_path / "c.nrrd", tmp_path])
+    assert [path.relative_to(tmp_path).as_posix() for path in found.paths] == [
+        "c.nrrd", "a.MHA", "b.nii.gz", "c.nrrd", "deep/er", "deep/er/e.mhd", "deep/er/still/f.mhd", "series",
+        "series/d.zip",
     ]  # fmt: skip
+    assert [path.name for path in found.others] == ["x.txt", "notes.txt"]
 
 
 def test_a_folder_of_dicom_files_is_one_volume(tmp_path: Path) -> None:
     (tmp_path / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "IM0002").write_bytes(b"\0" * 128 + b"DICM")
-    assert volume_paths([tmp_path]) == [tmp_path]
+    assert find_volumes([tmp_path]).paths == (tmp_path,)
 
 
 def test_inputs_that_cannot_be_read_are_kept_so_that_reading_names_them(tmp_path: Path) -> None:
-    assert volume_paths([tmp_path, tmp_path / "missing.nii"]) == [tmp_path, tmp_path / "missing.nii"]
+    paths = (tmp_path, tmp_path / "missing.nii")
+    assert find_volumes(paths).paths == paths
 
 
 def test_real_spider_files_agree_with_simpleitk(shared_data: Path) -> None:

@@ -89,7 +89,7 @@ def test_volumes_of_verdicts_are_those_of_the_masks(segmenter: Segmenter, scan: 
 
 def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
-        "self", "volume", "prompts", "mode", "progress",
+        "self", "volume", "prompts", "mode", "progress", "plan",
     ]  # fmt: skip
 
 

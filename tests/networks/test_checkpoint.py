@@ -5,13 +5,17 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 
-from nomina.errors import CheckpointError, EncoderError, OutputError
+from nomina.anatomy.schemes import load_scheme
+from nomina.errors import CheckpointError, OutputError
 from nomina.inference.segmenter import Segmenter
 from nomina.language.bank import PromptBank
 from nomina.language.encoders import build_bank, load_encoder
@@ -19,6 +23,7 @@ from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, NetworkConfig, build_network
 from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.contract import recorded_digest
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.plain import PlainConfig
@@ -176,7 +181,9 @@ def test_a_damaged_run_record_is_refused(folder: Path, content: str) -> None:
 def test_another_format_is_refused_with_both_numbers(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"format": 99}
     rewrite(folder, "config.json", json.dumps(config).encode())
-    with pytest.raises(CheckpointError, match="has format 99, this version of nomina reads 1"):
+    with pytest.raises(
+        CheckpointError, match=r"has format 99, this version of nomina reads 1.*by nomina of an"
+    ):
         load_checkpoint(folder)
 
 
@@ -189,6 +196,7 @@ def test_an_unknown_setting_is_refused_by_name(folder: Path) -> None:
 
 
 def test_structures_of_another_number_do_not_fit_the_weights(folder: Path) -> None:
+    forget_contract(folder)
     rewrite(folder, "structures.json", b'["L5 vertebra", "L4 vertebra"]')
     with pytest.raises(CheckpointError, match=r"model\.safetensors does not fit the network"):
         load_checkpoint(folder)
@@ -196,9 +204,119 @@ def test_structures_of_another_number_do_not_fit_the_weights(folder: Path) -> No
 
 def test_structures_with_other_names_have_no_words(folder: Path) -> None:
     others = ["L3 vertebra", "L2 vertebra", "spinal canal", "L3-L4 disc", "L2-L3 disc"]
+    forget_contract(folder)
     rewrite(folder, "structures.json", json.dumps(others).encode())
-    with pytest.raises(EncoderError, match=r"has no embedding of .*L3"):
-        load_checkpoint(folder).words()
+    with pytest.raises(
+        CheckpointError, match=r"bank.npz does not fit structures.json.*has no embedding of .*L3"
+    ):
+        load_checkpoint(folder)
+
+
+def forget_contract(folder: Path) -> None:
+    """Weights as older versions wrote them: without a header."""
+    path = folder / "model.safetensors"
+    rewrite(folder, path.name, serialise(load_file(path)))
+
+
+def test_weights_without_a_contract_still_load(folder: Path) -> None:
+    forget_contract(folder)
+    assert load_checkpoint(folder).run["step"] == 7
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        (
+            ("preparation", "in_plane_spacing_mm"),
+            0.75,
+            r"preparation.in_plane_spacing_mm 0.6, but config.json says 0.75",
+        ),
+        (
+            ("preparation", "clip_percentiles"),
+            [1, 99],
+            r"preparation.clip_percentiles \[0.5, 99.5\], but config.json",
+        ),
+        (("window_px",), 224, "window_px None, but config.json says 224"),
+        (("scheme",), "mrspineseg", "scheme 'spider', but config.json says 'mrspineseg'"),
+        (("modality",), "CT", "modality 'MR', but config.json says 'CT'"),
+    ],
+)
+def test_a_config_of_another_checkpoint_is_refused_by_setting(
+    folder: Path, setting: tuple[str, ...], value: object, message: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    section = config
+    for key in setting[:-1]:
+        section = section[key]
+    section[setting[-1]] = value
+    rewrite(folder, "config.json", json.dumps(config).encode())
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"encoder": "clip"}, "text bank's encoder 'random', but bank.npz says 'clip'"),
+        ({"revision": "abc"}, "text bank's revision None, but bank.npz says 'abc'"),
+        ({"template_version": "0"}, "templates of version 0, this nomina speaks 1"),
+    ],
+)
+def test_a_text_bank_of_another_encoder_is_refused_by_name(
+    folder: Path, bank: PromptBank, tmp_path: Path, changed: dict[str, str], message: str
+) -> None:
+    other = PromptBank(bank.texts, bank.vectors, replace(bank.provenance, **changed))
+    other.save(tmp_path / "other.npz")
+    rewrite(folder, "bank.npz", (tmp_path / "other.npz").read_bytes())
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_a_text_bank_with_other_vectors_is_refused_by_its_hash(
+    folder: Path, bank: PromptBank, tmp_path: Path
+) -> None:
+    other = PromptBank(bank.texts, bank.vectors * 2, bank.provenance)
+    other.save(tmp_path / "other.npz")
+    rewrite(folder, "bank.npz", (tmp_path / "other.npz").read_bytes())
+    with pytest.raises(CheckpointError, match=f"sha256 '{bank.digest}', but bank.npz says '{other.digest}'"):
+        load_checkpoint(folder)
+
+
+def test_structures_in_another_order_are_refused(folder: Path, structures: tuple[str, ...]) -> None:
+    """Any order fits the weights' shapes; only one gives each mask its own name."""
+    rewrite(folder, "structures.json", json.dumps(structures[::-1]).encode())
+    with pytest.raises(CheckpointError, match=r"trained with structures .*but structures\.json says"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("structures_json", "config", "message"),
+    [
+        ('["left tail"]', {}, "names 'left tail', which this version of nomina does not know"),
+        ('["L6 vertebra"]', {}, "'spider' of config.json has no value for 'L6 vertebra'"),
+        ('["L5 vertebra"]', {"scheme": "mine"}, "names label scheme 'mine', known are airrc"),
+    ],
+)
+def test_names_that_nomina_cannot_number_are_refused(
+    folder: Path, structures_json: str, config: dict[str, str], message: str
+) -> None:
+    plain = json.loads((folder / "config.json").read_text())
+    rewrite(folder, "config.json", json.dumps(plain | config).encode())
+    rewrite(folder, "structures.json", structures_json.encode())
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_a_label_scheme_of_another_version_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = replace(load_scheme("spider"), version="2")
+    monkeypatch.setattr("nomina.networks.contract.load_scheme", lambda name: newer)
+    with pytest.raises(CheckpointError, match=r"trained on version 1 of its label scheme.*has version 2"):
+        load_checkpoint(folder)
+
+
+def test_the_digest_can_be_read_without_loading(folder: Path, tmp_path: Path) -> None:
+    assert recorded_digest(folder) == load_checkpoint(folder).digest
+    assert recorded_digest(tmp_path) is None
 
 
 def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nomina.anatomy.conversion import convert
 from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.assessment.evaluate import evaluate
 from nomina.errors import SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
@@ -115,7 +117,29 @@ def test_a_cut_disc_keeps_its_spider_number(segmentation: Segmentation) -> None:
         replace(segmentation, verdicts=(cut, *segmentation.verdicts[1:])), load_scheme("spider")
     )
     assert (converted.label_map.array == 202).sum() == 2
-    assert sidecar(converted)["partial"] == [{"label": 102, "name": "L4 vertebra"}]
+    partial = [{"label": 202, "name": "L4-L5 disc"}, {"label": 102, "name": "L4 vertebra"}]
+    assert sidecar(converted)["partial"] == partial
+
+
+@pytest.mark.parametrize("scheme", ["nomina", "spider", "mrspineseg"])
+def test_a_cut_vertebra_is_named_scored_and_not_measured_in_every_scheme(
+    segmentation: Segmentation, tmp_path: Path, scheme: str
+) -> None:
+    array = np.where(segmentation.label_map.array == 61, 0, segmentation.label_map.array)
+    label_map = replace(segmentation.label_map, array=array)  # mrspineseg has no canal
+    verdicts = segmentation.verdicts[:-1]
+    without_canal = replace(segmentation, label_map=label_map, verdicts=verdicts, prompts=())
+    written = in_scheme(without_canal, load_scheme(scheme))
+    write(written.label_map, tmp_path / "x.nrrd")
+    partial = json.loads(write_sidecar(written, tmp_path / "x.nrrd").read_text())["partial"]
+    label_map = read_label_map(tmp_path / "x.nrrd")
+    assert [entry["name"] for entry in partial] == ["L4 vertebra"]
+    assert label_map.ignored >= {partial[0]["label"]}
+    assert (label_map.array == partial[0]["label"]).sum() == 1
+    reference = replace(segmentation.label_map, scheme="spider", ignored=frozenset())
+    assert {s.structure: s.dice for s in evaluate(label_map, reference).structures}["L4 vertebra"] == 1.0
+    spider = convert(label_map, load_scheme("spider")).label_map.array
+    assert (spider == 102).sum() == 1
 
 
 def test_spider_numbers_are_read_back(segmentation: Segmentation, tmp_path: Path) -> None:

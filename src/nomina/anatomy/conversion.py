@@ -22,6 +22,7 @@ from nomina.anatomy.schemes import (
 )
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import SchemeError
+from nomina.imaging.lookup import looked_up
 from nomina.imaging.volume import LabelMap
 
 
@@ -64,11 +65,14 @@ def convert(label_map: LabelMap, target: LabelScheme, *, leave_out: Collection[s
     moved = {value: table.value_of(name) for value, name in names.items() if name not in leave_out}
     new_partial = {name: value for value, name in target.partial.items()}
     moved |= {value: new_partial.get(name) for value, name in partial.items()}
+    # Named and ignored: partly visible in a scheme without values for that.
+    cut = {value for value in set(names) & label_map.ignored if names[value] not in leave_out}
+    moved |= {value: new_partial[names[value]] for value in cut if names[value] in new_partial}
 
     look_up = np.zeros(max([0, *present]) + 1, dtype=smallest_dtype(max([*table.names, *target.ignored])))
     for value, new in moved.items():
         look_up[value] = new or 0
-    array = look_up[label_map.array]
+    array = looked_up(look_up, label_map.array)
     titles = {value: f"a structure without a name (label {value})" for value in unnamed}
     titles |= {value: f"{name} (only partly visible, label {value})" for value, name in partial.items()}
     titles |= {value: f"{name} (label {value})" for value, name in names.items()}
@@ -117,7 +121,7 @@ def _joined(
     """One sentence per structure of the target that takes up others as its parts."""
     parts: dict[int, list[str]] = {}
     for value, new in moved.items():
-        if value in names and new is not None and targets[new] != names[value]:
+        if value in names and new is not None and targets.get(new, names[value]) != names[value]:
             parts.setdefault(new, []).append(f"{names[value]} (label {value})")
     return [
         f"{', '.join(titles)} {'is' if len(titles) == 1 else 'are'} written as {targets[new]} (label {new}), "

@@ -229,6 +229,7 @@ def _read_sidecar(path: Path) -> tuple[str | None, Mapping[int, str], frozenset[
     try:
         data = json.loads(sidecar.read_text(encoding="utf-8"))
         entries = [(entry["label"], entry["name"]) for entry in data["structures"]]
+        partial = {entry["label"] for entry in data.get("partial", ())}
         scheme = data.get("scheme")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SchemeError(
@@ -243,7 +244,8 @@ def _read_sidecar(path: Path) -> tuple[str | None, Mapping[int, str], frozenset[
     _refuse_twice([value for value, _ in entries], f"{sidecar}: two meanings for value")
     _refuse_twice([name for _, name in entries], f"{sidecar}: two values for")
     ignored = load_scheme(scheme).ignored if scheme in scheme_names() else frozenset()
-    return scheme, dict(entries), ignored - {value for value, _ in entries}
+    # A partly visible structure is named and ignored: it is there, but no measurement of it holds.
+    return scheme, dict(entries), (ignored - {value for value, _ in entries}) | partial
 
 
 def _refuse_twice(items: list[Any], what: str) -> None:

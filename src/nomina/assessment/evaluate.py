@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from nomina.anatomy.schemes import load_scheme, present_values, scheme_names
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
 from nomina.assessment.metrics.identification import identified_vertebrae
 from nomina.assessment.metrics.label_free import label_free_scores
@@ -43,8 +44,9 @@ def evaluate(
 
     Structures are matched by name, so the two maps may follow different label schemes. Left out of the
     comparison by name are: voxels whose reference value is ignored (partly visible vertebrae, levels above
-    `max_level`), in both maps; predicted values that the prediction itself ignores; and predicted structures
-    that the reference's scheme cannot name. Label-free scores use the maps as they are.
+    `max_level`), in both maps; predicted values without a name; and predicted structures that the reference's
+    scheme cannot name. What a prediction marks as partly visible counts as the structure: the reference alone
+    says what is not judged. Label-free scores use the maps as they are.
 
     Args:
         prediction: Predicted label map.
@@ -65,7 +67,8 @@ def evaluate(
     extent = np.array(reference.grid.shape) - 1.0
     image_diagonal_mm = float(np.linalg.norm(extent * reference.grid.spacing_mm))
     prediction, reference = _cropped(prediction, reference)
-    compared_prediction, compared_reference, not_scored = _comparable(prediction, reference, max_level)
+    compared = _comparable(_with_partial(prediction), reference, max_level)
+    compared_prediction, compared_reference, not_scored = compared
     return CaseScores(
         structures=_structure_scores(compared_prediction, compared_reference, not_scored),
         naming=name_levels(compared_prediction, compared_reference),
@@ -101,6 +104,15 @@ def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, Label
     arrays = [np.ascontiguousarray(label_map.array[box]) for label_map in (prediction, reference)]
     grid = Grid(arrays[0].shape, affine)
     return replace(prediction, array=arrays[0], grid=grid), replace(reference, array=arrays[1], grid=grid)
+
+
+def _with_partial(prediction: LabelMap) -> LabelMap:
+    """The same map, in which values of partly visible structures bear the structure's name."""
+    scheme = load_scheme(prediction.scheme) if prediction.scheme in scheme_names() else None
+    partial = scheme.partial if scheme is not None else {}
+    present = {value: partial[value] for value in present_values(prediction.array) if value in partial}
+    names = {**prediction.names, **present}
+    return replace(prediction, names=names, ignored=prediction.ignored - set(names))
 
 
 def _comparable(

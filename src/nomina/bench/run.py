@@ -24,7 +24,7 @@ from nomina.inference.segmenter import Segmenter
 from nomina.learning.cases import Case
 from nomina.learning.fit import fit
 from nomina.learning.training_state import is_same_run, steps_saved
-from nomina.networks.checkpoint import digest_of
+from nomina.networks.contract import digest_of
 
 logger = logging.getLogger(__name__)
 

@@ -47,7 +47,7 @@ def demo(
     if scan is None:
         scan = output / "phantom.nii.gz"
         truth = write_phantom(scan)
-    job, *others = plan_jobs([scan], output, ".nii.gz")
+    job, *others = plan_jobs([scan], output, ".nii.gz").jobs
     if others:
         raise VolumeError(f"{scan} holds {len(others) + 1} scans; give one, or use `nomina segment`")
     volume = read_volume(job.source)

@@ -12,6 +12,7 @@ from nomina.errors import NominaError
 
 COMMANDS = {
     "segment": "Segment what the words name, in one scan or many.",
+    "replay": "Make a label map again from its run card, and say what differs.",
     "demo": "Segment a phantom with known truth, or any scan, and draw a picture.",
     "doctor": "Say in words what is wrong with a scan, before anyone trusts a mask made from it.",
     "prompt": "Show which structures a phrase names, with their SNOMED CT codes and nomina label values.",

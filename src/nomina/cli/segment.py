@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from nomina.anatomy.schemes import LabelScheme
-    from nomina.cli.segment_jobs import Job
+    from nomina.cli.segment_jobs import Asked, Job, Work
     from nomina.imaging.segmentation import Segmentation, Verdict
     from nomina.inference.segmenter import Segmenter
 
@@ -64,7 +63,21 @@ Series = Annotated[
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave scans alone that have a result.")]
 Picture = Annotated[bool, typer.Option("--picture", help="Draw an overlay (PNG) beside each label map.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never reach for the network.")]
+Card = Annotated[
+    Path | None,
+    typer.Option(
+        "--card",
+        metavar="FILE",
+        help="Write a run card, for `nomina replay`; several scans: one beside each.",
+    ),
+]
+CardPaths = Annotated[bool, typer.Option("--card-paths", help="Absolute paths in the card, not names only.")]
+FailIfAbsent = Annotated[
+    bool, typer.Option("--fail-if-absent", help="Exit 1 if an asked structure is not clearly present.")
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", metavar="SIZE", help="Memory to stay within, e.g. 2G or 800M.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line per scan, instead of tables.")]
 
 
@@ -82,35 +95,43 @@ def segment(
     skip_existing: SkipExisting = False,
     picture: Picture = False,
     device: Device = "auto",
+    max_memory: MaxMemory = None,
+    card: Card = None,
+    card_paths: CardPaths = False,
+    fail_if_absent: FailIfAbsent = False,
     as_json: AsJson = False,
-    offline: Offline = False,
 ) -> None:
     """Segment what the words name, in one scan or many.
 
     Writes a label map on the scan's own grid and a JSON file beside it, and prints a line per structure.
     """
     words = _asked_words(prompt, everything)
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
     from nomina.anatomy.schemes import load_scheme
-    from nomina.cli.segment_jobs import plan_jobs
+    from nomina.cli.segment_jobs import Asked, plan_jobs
+    from nomina.inference.plan import parse_size
+    from nomina.networks.contract import recorded_digest
+    from nomina.networks.shipped import checkpoint_folder
 
-    jobs = plan_jobs(inputs, output, f".{file_format or Format.nifti}")
-    if file_format and not jobs[0].label_map.name.endswith(file_format):
-        raise typer.BadParameter(f"--format {file_format} contradicts {jobs[0].label_map.name}")
-    if series and len(jobs) > 1:
-        raise typer.BadParameter(f"--series goes with one INPUT, got {len(jobs)} scans")
-    waiting = [job for job in jobs if not (skip_existing and job.is_done)]
-    if len(waiting) < len(jobs):
-        typer.echo(f"skipped {len(jobs) - len(waiting)} of {len(jobs)} scans that have a result", err=True)
-    if not waiting:
-        return
-    from nomina.inference.segmenter import Segmenter
+    limit_bytes = None if max_memory is None else parse_size(max_memory)
+    folder = checkpoint_folder(model)
+    work = plan_jobs(inputs, output, f".{file_format or Format.nifti}", card=card)
+    if file_format and not work.jobs[0].label_map.name.endswith(file_format):
+        raise typer.BadParameter(f"--format {file_format} contradicts {work.jobs[0].label_map.name}")
+    if series and len(work.jobs) > 1:
+        raise typer.BadParameter(f"--series goes with one INPUT, got {len(work.jobs)} scans")
+    _say_passed_over(work)
+    asked = Asked(tuple(words) if words else None, recorded_digest(folder), scheme, picture)
+    waiting = _without_done(work, asked) if skip_existing else list(work.jobs)
+    if waiting:
+        from nomina.inference.segmenter import Segmenter
 
-    segmenter = Segmenter.load(model, device=device)
-    segmenter.resolve(words)
-    request = _Request(segmenter, words, load_scheme(scheme), picture, series)
-    _segment_all(waiting, request, _print_json if as_json else _print_table)
+        segmenter = Segmenter.load(model, device=device)
+        segmenter.resolve(words)
+        paths = folder if card_paths else None
+        request = _Request(segmenter, words, load_scheme(scheme), picture, limit_bytes, paths, series)
+        _segment_all(waiting, request, _print_json if as_json else _print_table)
+    if fail_if_absent:
+        _fail_if_absent(work.jobs)
 
 
 def print_lines(rows: Sequence[tuple[str, ...]], right_aligned: Sequence[int] = ()) -> None:
@@ -174,17 +195,67 @@ class _Request:
     words: list[str] | None
     scheme: "LabelScheme"
     has_picture: bool
+    limit_bytes: int | None
+    """Memory that the process may hold."""
+    paths_of: Path | None
+    """The checkpoint's folder, where run cards are to hold paths."""
     series_uid: str | None = None
 
-    def carry_out(self, job: "Job", report: Callable[[float], None]) -> "Segmentation":
+    def carry_out(
+        self, job: "Job", report: Callable[[float], None], say: Callable[[str], None]
+    ) -> "Segmentation":
+        from nomina.cli.run_card import run_card
         from nomina.imaging.read import read_volume
         from nomina.reporting.sidecar import in_scheme
 
         volume = read_volume(job.source, series_uid=self.series_uid)
-        found = self.segmenter(volume, self.words, progress=report)
+        plan = self.segmenter.plan(volume, self.words, max_memory_bytes=self.limit_bytes)
+        say(plan.sentence())
+        found = self.segmenter(volume, self.words, progress=report, plan=plan)
         result = in_scheme(found, self.scheme)
-        job.write(result, picture_of=volume if self.has_picture else None)
+        card = None
+        if job.card is not None:
+            card = run_card(result, scan=job.source, output=job.label_map, model_path=self.paths_of)
+        job.write(result, picture_of=volume if self.has_picture else None, card=card)
         return result
+
+
+def _without_done(work: "Work", asked: "Asked") -> "list[Job]":
+    """The jobs without a result that answers what is asked; says which results do not."""
+    from nomina.cli.segment_jobs import scan_name
+
+    reasons = [(job, job.still_to_do(asked)) for job in work.jobs]
+    for job, reason in reasons:
+        if reason:
+            typer.echo(f"{scan_name(job.source)} is segmented again: {reason}", err=True)
+    waiting = [job for job, reason in reasons if reason is not None]
+    if len(waiting) < len(work.jobs):
+        num_done = len(work.jobs) - len(waiting)
+        typer.echo(f"skipped {num_done} of {len(work.jobs)} scans that have a result", err=True)
+    return waiting
+
+
+def _say_passed_over(work: "Work") -> None:
+    names = sorted(path.name for path in work.passed_over)
+    if names:
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        noun = "file that is no scan" if len(names) == 1 else "files that are no scans"
+        typer.echo(f"passed over {len(names)} {noun}: {shown}", err=True)
+
+
+def _fail_if_absent(jobs: "Sequence[Job]") -> None:
+    """Exit 1 if a structure is absent, outside or uncertain in any result, those of earlier runs included."""
+    from nomina.cli.segment_jobs import scan_name
+
+    is_complete = True
+    for job in jobs:
+        verdicts = json.loads(job.sidecar.read_text(encoding="utf-8"))["verdicts"]
+        missing = [f"{v['structure']} ({v['presence']})" for v in verdicts if v["presence"] != "present"]
+        if missing:
+            is_complete = False
+            typer.echo(f"not clearly present in {scan_name(job.source)}: {', '.join(missing)}", err=True)
+    if not is_complete:
+        raise typer.Exit(1)
 
 
 def _asked_words(prompts: list[str] | None, everything: bool) -> list[str] | None:
@@ -201,8 +272,9 @@ def _asked_words(prompts: list[str] | None, everything: bool) -> list[str] | Non
             "or give --all for every structure that the model knows"
         )
     for phrase in prompts:
-        for correction in explain(phrase).corrections:
-            typer.echo(f"{phrase}: {correction}", err=True)
+        found = explain(phrase)
+        for remark_on_words in (*found.corrections, *found.warnings):
+            typer.echo(f"{phrase}: {remark_on_words}", err=True)
     return prompts
 
 
@@ -212,10 +284,16 @@ def _segment_all(
     """Carry out every job; one that fails does not stop the others and is named at the end."""
     failures: dict[Path, str] = {}
     with progress_bar(len(jobs)) as (bar, begin):
+
+        def say(sentence: str) -> None:
+            bar.stop()
+            typer.echo(sentence, err=True)
+            bar.start()
+
         for job in jobs:
             report = begin(job.source)
             try:
-                result = request.carry_out(job, report)
+                result = request.carry_out(job, report, say)
             except NominaError as error:
                 if len(jobs) == 1:
                     raise

@@ -1,16 +1,20 @@
 """Which scan of `nomina segment` is written where: decided, and refused, before any scan is read."""
 
+import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nomina.anatomy.schemes import sidecar_path
+from nomina.cli.run_card import is_card_file
 from nomina.errors import OutputError, VolumeError
 from nomina.imaging.files import atomic_path
-from nomina.imaging.read import volume_paths
+from nomina.imaging.read import find_volumes
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import WRITE_SUFFIXES, write
@@ -24,6 +28,8 @@ class Job:
     source: Path
     """A file or DICOM folder."""
     label_map: Path
+    card: Path | None = None
+    """The run card that is to be written; None: none."""
 
     @property
     def sidecar(self) -> Path:
@@ -36,23 +42,49 @@ class Job:
         return self.sidecar.with_suffix(".png")
 
     @property
-    def is_done(self) -> bool:
-        """Whether an earlier run wrote this; the JSON file is written last."""
-        return self.label_map.exists() and self.sidecar.exists()
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file that may be written."""
+        return (self.label_map, self.sidecar, self.picture, *([self.card] if self.card else []))
 
-    def write(self, result: Segmentation, *, picture_of: Volume | None = None) -> None:
-        """Write the label map, the overlay on `picture_of` where that is given, and the JSON file.
+    def still_to_do(self, asked: "Asked") -> str | None:
+        """Why the result of an earlier run will not do; None where it will, "" where there is none.
 
-        An error leaves label map and JSON file of an earlier run as they were.
+        The JSON file is written last, so a run that was cut off left none.
+        """
+        wanted = [self.label_map, self.sidecar]
+        if not all(path.exists() for path in wanted):
+            return ""
+        if asked.has_picture and not self.picture.exists():
+            return "it has no picture"
+        if self.card is not None and not self.card.exists():
+            return "it has no run card"
+        return asked.difference(json.loads(self.sidecar.read_text(encoding="utf-8")))
+
+    def write(
+        self,
+        result: Segmentation,
+        *,
+        picture_of: Volume | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write label map, JSON file, overlay on `picture_of` and run card, the last two where given.
+
+        An error leaves label map, JSON file and card of an earlier run as they were.
 
         Raises:
             OutputError: One of them cannot be written.
         """
         try:
-            self.label_map.parent.mkdir(parents=True, exist_ok=True)
+            for path in filter(None, (self.label_map, self.card)):
+                path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.label_map} cannot be written: {error.strerror}") from error
-        with atomic_path(self.sidecar) as new_sidecar, atomic_path(self.label_map) as new_map:
+        with ExitStack() as stack:
+            new_sidecar = stack.enter_context(atomic_path(self.sidecar))
+            if self.card is not None:
+                new_card = stack.enter_context(atomic_path(self.card))
+                new_card.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            new_map = stack.enter_context(atomic_path(self.label_map))
             write(result.label_map, new_map)
             if picture_of is not None:
                 from nomina.reporting.figures import save_overlay
@@ -65,12 +97,43 @@ class Job:
             self.sidecar.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a result must have been asked, to be the one that is asked for now."""
+
+    words: tuple[str, ...] | None
+    """None: every structure of the model."""
+    model_digest: str | None
+    scheme: str
+    has_picture: bool = False
+
+    def difference(self, sidecar: Mapping[str, Any]) -> str | None:
+        """What a result's JSON file says otherwise, in words; None where it says the same."""
+        words = [prompt.get("words") for prompt in sidecar.get("prompts") or ()]
+        if words != list(self.words or ()):
+            return f"it was made from other words ({', '.join(map(str, words)) or '--all'})"
+        model = sidecar.get("model") or {}
+        if model.get("digest") != self.model_digest:
+            return f"it was made by another model ({model.get('name')}, {str(model.get('digest'))[:12]})"
+        if sidecar.get("scheme") != self.scheme:
+            return f"it was written in another scheme ({sidecar.get('scheme')})"
+        return None
+
+
+@dataclass(frozen=True)
+class Work:
+    """The jobs, and what lay beside their scans and is none."""
+
+    jobs: tuple[Job, ...]
+    passed_over: tuple[Path, ...]
+
+
 def scan_name(source: Path) -> str:
     """Name of a scan's file or folder, without its path."""
     return source.resolve().name
 
 
-def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str) -> list[Job]:
+def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str, *, card: Path | None = None) -> Work:
     """A job per scan, none of which overwrites an input or another's output.
 
     Args:
@@ -78,13 +141,19 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str) -> list[
             not taken for scans.
         output: A file name for a single scan, or a folder; None for the current folder.
         suffix: Format of the label maps, e.g. ".nii.gz", where `output` is no file.
+        card: Run card of a single scan; with several, the end of each card's name, beside its label map.
 
     Raises:
         VolumeError: There is no scan.
         OutputError: `output` cannot be written to, does not fit the inputs, or would replace something that
             nomina did not write.
     """
-    sources = _sources(inputs)
+    sources, passed_over = _sources(inputs)
+    if card is not None and len(sources) > 1 and card.name != str(card):
+        raise OutputError(
+            f"there are {len(sources)} scans, and a card is written beside each label map: give a name for "
+            f"the cards without a folder, such as {card.name}"
+        )
     if output is not None and not output.is_dir() and _has_suffix(output, WRITE_SUFFIXES):
         if len(sources) > 1:
             raise OutputError(f"{output} is one file, but there are {len(sources)} scans; give a folder")
@@ -100,34 +169,56 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str) -> list[
         jobs = [
             Job(source, folder / f"{stem}_seg{suffix}") for source, stem in zip(sources, stems, strict=True)
         ]
+    if card is not None:
+        jobs = [replace(job, card=card if len(jobs) == 1 else _card_beside(job, card)) for job in jobs]
     _check_targets(jobs)
-    return jobs
+    return Work(tuple(jobs), passed_over)
 
 
-def _sources(inputs: Sequence[Path]) -> list[Path]:
+def _card_beside(job: Job, card: Path) -> Path:
+    return job.sidecar.with_name(f"{job.sidecar.stem}.{card.name}")
+
+
+def _sources(inputs: Sequence[Path]) -> tuple[list[Path], tuple[Path, ...]]:
+    """The scans, each once, and the files in the folders that are none."""
     found: dict[Path, Path] = {}
+    others: dict[Path, Path] = {}
     for source in inputs:
         try:
-            paths = volume_paths([source])
+            volumes = find_volumes([source])
         except OSError as error:
             raise VolumeError(f"{source} cannot be read: {error.strerror}; check its permissions") from error
-        for path in paths:
+        others |= {path.resolve(): path for path in volumes.others if not _is_ours(path)}
+        for path in volumes.paths:
             if path == source or not describes_label_map(sidecar_path(path)):
                 found.setdefault(path.resolve(), path)
     if not any(path.exists() for path in found.values()):
         names = ", ".join(map(str, inputs[:3]))
         raise VolumeError(f"{names}: no scan there; check the name (label maps made by nomina are not scans)")
-    return list(found.values())
+    return list(found.values()), tuple(others.values())
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one that nomina writes beside label maps."""
+    if path.suffix == ".png":
+        return is_sidecar(path.with_suffix(".json"))
+    if path.suffix != ".json":
+        return False
+    return describes_label_map(path) or is_card_file(path)
 
 
 def _distinct_stems(sources: Sequence[Path]) -> list[str]:
-    """A name per scan; scans of one name take their folder's name in front."""
+    """A name per scan; scans of one name take the names of the folders above in front, as far as it needs."""
     stems = [_stem(source) for source in sources]
-    count = Counter(stem.casefold() for stem in stems)
-    stems = [
-        f"{source.resolve().parent.name}_{stem}" if count[stem.casefold()] > 1 else stem
-        for source, stem in zip(sources, stems, strict=True)
-    ]
+    above = [[folder.name for folder in source.resolve().parents if folder.name] for source in sources]
+    for level in range(max(map(len, above), default=0)):
+        count = Counter(stem.casefold() for stem in stems)
+        if len(count) == len(stems):
+            break
+        stems = [
+            f"{names[level]}_{stem}" if count[stem.casefold()] > 1 and level < len(names) else stem
+            for names, stem in zip(above, stems, strict=True)
+        ]
     count = Counter(stem.casefold() for stem in stems)
     clashing = [
         str(source) for source, stem in zip(sources, stems, strict=True) if count[stem.casefold()] > 1
@@ -145,7 +236,7 @@ def _stem(source: Path) -> str:
 def _check_targets(jobs: Sequence[Job]) -> None:
     inputs = {job.source.resolve() for job in jobs}
     for job in jobs:
-        for target in (job.label_map, job.sidecar, job.picture):
+        for target in job.outputs:
             if target.resolve() in inputs:
                 raise OutputError(f"{target} is an input; give another name for the output")
             if target.is_dir():
@@ -154,7 +245,13 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             raise OutputError(
                 f"{job.sidecar} would be replaced and was not written by nomina; give another name"
             )
-    for folder in {job.label_map.parent for job in jobs}:
+        if job.card is not None and job.card in (job.label_map, job.sidecar, job.picture):
+            raise OutputError(f"{job.card} cannot be the card and another output too; give another name")
+        if job.card is not None and job.card.exists() and not is_card_file(job.card):
+            raise OutputError(f"{job.card} would be replaced and is no run card; give another name")
+    for folder in {
+        path.parent for job in jobs for path in (job.label_map, *([job.card] if job.card else []))
+    }:
         _check_writable(folder)
 
 

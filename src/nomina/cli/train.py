@@ -26,8 +26,14 @@ def train(
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Text encoders: only those that are on this computer already.")
+    ] = False,
 ) -> None:
     """Train a network as a recipe says."""
+    if offline:
+        # The hub's client reads it when it is imported, and so do the processes that are started.
+        os.environ["HF_HUB_OFFLINE"] = "1"
     from nomina.config import load_config
     from nomina.learning.fit import fit
     from nomina.learning.recipe import Recipe

@@ -65,20 +65,39 @@ def normalise(volume: Volume, preparation: ImagePreparation) -> tuple[Float[np.n
     """
     canonical = volume.canonical()
     target = prepared_grid(canonical.grid, preparation)
-    array = np.asarray(canonical.array, dtype=np.float32)
-    low, high = np.percentile(array, preparation.clip_percentiles)
+    low, high = _percentiles(canonical.array, preparation.clip_percentiles)
     if not high > low:
         raise VolumeError(
             f"the scan has no contrast: percentiles {preparation.clip_percentiles} are both {low:g}; "
             f"check that the file holds an image"
         )
-    resampled = _InPlane.between(canonical.grid, target).apply(np.clip(array, low, high))
+    resampled = _InPlane.between(canonical.grid, target).apply(
+        canonical.array, clip=(np.float32(low), np.float32(high))
+    )
     if preparation.shading_mm is not None:
         resampled = _even(resampled - np.float32(low), target, preparation.shading_mm)
-    mean, deviation = float(resampled.mean(dtype=np.float64)), float(resampled.std(dtype=np.float64))
+    mean = float(resampled.mean(dtype=np.float64))
+    deviation = _deviation(resampled, mean)
     resampled -= np.float32(mean)
     resampled /= np.float32(deviation)
     return resampled, target
+
+
+def _percentiles(array: Num[np.ndarray, "i j k"], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Both percentiles of all voxels; of copies of the scan only one is made, and reordered in place."""
+    copy = array.astype(np.float32).ravel(order="K")
+    low, high = np.percentile(copy, percentiles, overwrite_input=True)
+    return float(low), float(high)
+
+
+def _deviation(array: Float[np.ndarray, "i j k"], mean: float) -> float:
+    """Standard deviation, by slices: NumPy would square a float64 copy of the whole."""
+    total = 0.0
+    for plane in array:
+        distances = plane.astype(np.float64)
+        distances -= mean
+        total += float(np.square(distances, out=distances).sum())
+    return float(np.sqrt(total / array.size))
 
 
 def _even(array: Float[np.ndarray, "i j k"], grid: Grid, shading_mm: float) -> Float[np.ndarray, "i j k"]:
@@ -167,9 +186,12 @@ class _InPlane:
     def between(cls, source: Grid, target: Grid) -> "_InPlane":
         return cls(*(_weights(source, target, axis) for axis in (1, 2)))
 
-    def apply(self, array: Num[np.ndarray, "i j k"]) -> Float[np.ndarray, "i j2 k2"]:
+    def apply(
+        self, array: Num[np.ndarray, "i j k"], *, clip: tuple[np.float32, np.float32]
+    ) -> Float[np.ndarray, "i j2 k2"]:
+        """Resamples a whole scan, its intensities clipped first, without a float32 copy of it."""
         whole = (slice(0, array.shape[0]), slice(0, array.shape[1]), slice(0, array.shape[2]))
-        return self._apply(array, whole, slice(None), slice(None))
+        return self._apply(array, whole, slice(None), slice(None), clip)
 
     def apply_box(
         self, part: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice]
@@ -179,12 +201,18 @@ class _InPlane:
         return self._apply(part, box, rows_j, rows_k), (box[0], rows_j, rows_k)
 
     def _apply(
-        self, array: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice], rows_j: slice, rows_k: slice
+        self,
+        array: Num[np.ndarray, "i j k"],
+        box: tuple[slice, slice, slice],
+        rows_j: slice,
+        rows_k: slice,
+        clip: tuple[np.float32, np.float32] | None = None,
     ) -> Float[np.ndarray, "i j2 k2"]:
         along_j, along_k = self.along_j[rows_j, box[1]], self.along_k[rows_k, box[2]]
         result = np.empty((array.shape[0], along_j.shape[0], along_k.shape[0]), dtype=np.float32)
         for i, plane in enumerate(array):
-            in_j = along_j @ np.ascontiguousarray(plane, dtype=np.float32)
+            intensities = np.ascontiguousarray(plane, dtype=np.float32)
+            in_j = along_j @ (intensities if clip is None else np.clip(intensities, *clip))
             result[i] = (along_k @ np.ascontiguousarray(in_j.T)).T
         return result
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,30 +93,54 @@ def read_label_array(path: Path | str) -> tuple[Integer[np.ndarray, "i j k"], Gr
     return array.astype(np.uint8) if array.dtype.kind == "b" else array, volume.grid
 
 
-def volume_paths(inputs: Sequence[Path]) -> list[Path]:
-    """The volumes that files and folders stand for, each a path that `read_volume` takes.
+@dataclass(frozen=True)
+class FoundVolumes:
+    """What files and folders hold."""
 
-    A folder with DICOM files in it stands for one series, and so does each of its subfolders with DICOM
-    files; its NIfTI, MetaImage and NRRD files stand for themselves. A file, or a folder in which nothing is
-    found, stays as it is: reading it says what is wrong.
+    paths: tuple[Path, ...]
+    """Each is one that `read_volume` takes; in the order given, those of one folder sorted by name."""
+    others: tuple[Path, ...]
+    """Files in the folders that are no volumes: passed over."""
 
-    Returns:
-        Paths in the order given, those of one folder sorted by name.
+
+def find_volumes(inputs: Sequence[Path]) -> FoundVolumes:
+    """The volumes that files and folders stand for.
+
+    A folder is searched with its subfolders. Each folder with DICOM files directly in it stands for one
+    series; NIfTI, MetaImage, NRRD and .zip files stand for themselves. A file, or a folder in which
+    nothing is found, stays as it is: reading it says what is wrong. Hidden entries do not count.
     """
-    return [
-        path for source in inputs for path in (_volumes_in(source) if source.is_dir() else []) or [source]
-    ]
+    paths: list[Path] = []
+    others: list[Path] = []
+    for source in inputs:
+        found = FoundVolumes((), ())
+        if source.is_dir():
+            found = _volumes_in(source, frozenset())
+        paths += found.paths or [source]
+        others += found.others
+    return FoundVolumes(tuple(paths), tuple(others))
 
 
-def _volumes_in(folder: Path) -> list[Path]:
+def _volumes_in(folder: Path, above: frozenset[Path]) -> FoundVolumes:
+    """`above` are the folders that hold this one: a link back to one of them is not followed."""
+    above |= {folder.resolve()}
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [entry for entry in entries if entry.is_file() and _suffix(entry)]
-    series = [entry for entry in [folder, *entries] if entry.is_dir() and _holds_dicom(entry)]
-    return sorted(files + series)
+    subfolders = [entry for entry in entries if entry.is_dir() and entry.resolve() not in above]
+    files = [entry for entry in entries if entry.is_file()]
+    volumes = [entry for entry in files if _suffix(entry) or entry.suffix.lower() == ".zip"]
+    is_series = any(is_dicom_file(entry) for entry in files if entry not in volumes)
+    # `read_series` counts the files of a series folder that are no images, so they are not named here.
+    others = [] if is_series else [entry for entry in files if not _belongs_to(entry, volumes)]
+    below = [_volumes_in(entry, above) for entry in subfolders]
+    return FoundVolumes(
+        tuple(sorted([*volumes, *([folder] if is_series else []), *(p for f in below for p in f.paths)])),
+        tuple(sorted([*others, *(path for found in below for path in found.others)])),
+    )
 
 
-def _holds_dicom(folder: Path) -> bool:
-    return any(is_dicom_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file())
+def _belongs_to(path: Path, volumes: Sequence[Path]) -> bool:
+    """Whether a file is a volume, or the voxels of a header beside it."""
+    return path in volumes or any(path.with_suffix(suffix) in volumes for suffix in (".mhd", ".nhdr"))
 
 
 def is_volume_name(path: Path) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy import ndimage
 
+from nomina.imaging.lookup import looked_up
+
 MIN_SHARE = 0.05
 """Pieces smaller than this share of the structure's largest piece are islands [choice]: in a thin sagittal
 slab a spinous process is a piece of its own, with a tenth of the body's volume or more."""
@@ -26,14 +28,13 @@ def without_islands(
             continue
         # A border of background: cc3d 4.1 fails on masks of a few voxels that fill their array.
         pieces = cc3d.connected_components(np.pad(classes[box] == index, 1), connectivity=26)
-        sizes = np.bincount(pieces.ravel())
+        statistics = cc3d.statistics(pieces)
+        sizes = statistics["voxel_counts"].astype(np.int64)
         sizes[0] = 0
         islands = (sizes < MIN_SHARE * sizes.max()) & (sizes > 0)
-        islands |= (
-            _gaps_mm(cc3d.statistics(pieces)["bounding_boxes"], int(sizes.argmax()), spacing_mm) > MAX_GAP_MM
-        )
+        islands |= _gaps_mm(statistics["bounding_boxes"], int(sizes.argmax()), spacing_mm) > MAX_GAP_MM
         islands[0] = False
-        cleaned[box][islands[pieces[1:-1, 1:-1, 1:-1]]] = 0
+        cleaned[box][looked_up(islands, pieces[1:-1, 1:-1, 1:-1])] = 0
     return cleaned
 
 

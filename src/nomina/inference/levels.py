@@ -24,6 +24,7 @@ from nomina.assessment.level_finding import (
 )
 from nomina.assessment.level_instances import scan_end
 from nomina.assessment.spine_levels import LEVELS_UPWARDS, spine_kind, spine_rank
+from nomina.imaging.lookup import looked_up
 
 MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
@@ -74,20 +75,23 @@ def consistent_levels(
         are found.
     """
     disc_ranks, vertebra_ranks = (_rank_table(structures, kind) for kind in ("disc", "vertebra"))
-    said = disc_ranks[classes]
+    said = looked_up(disc_ranks.astype(np.uint8), classes)
     discs = _disc_instances(said, spacing_mm)
     if len(discs.order) < 2:
         return LevelNaming(classes, 1.0)
-    end = _lower_end(discs, said, vertebra_ranks[classes] > 0, spacing_mm, lowest_row)
+    is_vertebra = looked_up((vertebra_ranks > 0).astype(np.uint8), classes).astype(bool)
+    end = _lower_end(discs, said, is_vertebra, spacing_mm, lowest_row)
     found = identify_levels(_as_instances(discs, said), Given(end, extras=frozenset()))
     numbers = _numbers(discs, found, int(disc_ranks.max()))
-    true = numbers[discs.labels]
+    true = looked_up(numbers.astype(np.uint8), discs.labels)
     known = true > 0
     disc_class, vertebra_class = _class_table(disc_ranks), _class_table(vertebra_ranks)
     renamed = classes.copy()
     renamed[known] = disc_class[np.minimum(true[known], len(disc_class) - 1)]
     for index in range(len(classes)):
-        named = _rename_vertebrae(vertebra_ranks[classes[index]], said[index], true[index])
+        # Ranks may fall below 0 on the way, which one byte cannot hold.
+        said_here, true_here = said[index].astype(np.int64), true[index].astype(np.int64)
+        named = _rename_vertebrae(vertebra_ranks[classes[index]], said_here, true_here)
         bones = vertebra_ranks[classes[index]] > 0
         named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
         renamed[index][bones] = vertebra_class[named[bones]]
@@ -115,9 +119,10 @@ def _rank_table(structures: Sequence[str], kind: str) -> Integer[np.ndarray, " n
 
 def _disc_instances(ranks: Integer[np.ndarray, "i j k"], spacing_mm: tuple[float, float, float]) -> _Discs:
     pieces = cc3d.connected_components(ranks > 0, connectivity=6)
-    sizes = np.bincount(pieces.ravel())
+    statistics = cc3d.statistics(pieces)
+    sizes = statistics["voxel_counts"].astype(np.int64)
     sizes[0] = 0
-    centres = cc3d.statistics(pieces)["centroids"] * np.array(spacing_mm)
+    centres = statistics["centroids"] * np.array(spacing_mm)
     if not sizes.any():
         return _Discs(pieces, (), centres[:0], ())
     median = np.median(sizes[sizes > MIN_INSTANCE_SHARE * sizes.max()])

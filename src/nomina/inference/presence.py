@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import spine_kind, spine_rank
@@ -81,8 +81,7 @@ def judge(
         content: First and last index along S that hold image content (not padding).
     """
     classes = naming.classes
-    counts = np.bincount(classes.ravel(), minlength=len(structures) + 1)
-    sums = np.bincount(classes.ravel(), weights=certainty.ravel(), minlength=len(structures) + 1)
+    counts, sums = _totals(classes, certainty, len(structures) + 1)
     found: dict[str, _Found] = {}
     for index, name in enumerate(structures, start=1):
         volume_ml = float(counts[index]) * grid.voxel_volume_ml
@@ -117,6 +116,17 @@ def _disc_below(name: str, found: dict[str, _Found]) -> float:
     """Volume in ml of the next lower disc that was found; 0 where there is none."""
     lower = [n for n in found if spine_kind(n) == "disc" and (_place(n) or 0) < (_place(name) or 0)]
     return found[max(lower, key=lambda n: _place(n) or 0)].volume_ml if lower else 0.0
+
+
+def _totals(
+    classes: UInt8[np.ndarray, "i j k"], certainty: UInt8[np.ndarray, "i j k"], num_classes: int
+) -> tuple[Integer[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Voxels of each class and the sum of their certainties, by slices: `bincount` needs 16 bytes a voxel."""
+    counts, sums = np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes)
+    for plane, sure in zip(classes, certainty, strict=True):
+        counts += np.bincount(plane.ravel(), minlength=num_classes)
+        sums += np.bincount(plane.ravel(), weights=sure.ravel(), minlength=num_classes)
+    return counts, sums
 
 
 def _present(name: str, found: _Found) -> Verdict:

@@ -1,7 +1,8 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -9,17 +10,22 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
-from nomina.anatomy.resolve import resolve_all
+from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import normalise
+from nomina.imaging.lookup import looked_up
+from nomina.imaging.preparation import normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.cleaning import without_islands
+from nomina.inference.footprint import pixel_bytes
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
+from nomina.inference.parts import needed_structures, only_asked
+from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
 from nomina.inference.presence import judge
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements, said_choices
@@ -27,7 +33,14 @@ from nomina.networks.atm_net import ATMNet
 from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF, LACAFConfig
-from nomina.networks.predict import PredictedFacts, predict_facts, predict_slices, structure_window
+from nomina.networks.predict import (
+    LOOK_STEP,
+    PredictedFacts,
+    predict_facts,
+    predict_slices,
+    structure_window,
+)
+from nomina.networks.shipped import checkpoint_folder
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant", "self", "header"]
@@ -38,9 +51,6 @@ weighting of the scan's header alone (mode D). None can see a reference."""
 Teller = Literal["user", "simulated user", "oracle", "shuffled", "shifted"]
 """Who says the facts: a person (mode E), a reference in a person's place, a reference (upper bound only), or
 nobody in earnest: facts that are wrong on purpose."""
-
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
-"""Folder of the checkpoints that come with nomina."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +77,7 @@ class Segmenter:
                 does not see slices.
             ConfigError: A GPU is asked for where there is none.
         """
-        folder = SHIPPED / str(model)
-        if not folder.is_dir():
-            folder = Path(model)
-        if not folder.is_dir():
-            shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json")))
-            raise CheckpointError(f"no checkpoint {str(model)!r}: give a folder, or a shipped one: {shipped}")
+        folder = checkpoint_folder(model)
         has_gpu = torch.cuda.is_available()
         _require_known_device(device)
         if device == "auto":
@@ -89,9 +94,12 @@ class Segmenter:
         Raises:
             PromptError: Words that name nothing, or something that the model was not trained on.
         """
+        return tuple(dict.fromkeys(target.structure.name for target in self._targets(prompts)))
+
+    def _targets(self, prompts: Sequence[str] | None) -> tuple[Target, ...]:
         if prompts is None:
-            return self.checkpoint.structures
-        return tuple(found.name for found in resolve_all(prompts, within=self.checkpoint.structures))
+            return tuple(Target(structure(name)) for name in self.checkpoint.structures)
+        return resolve_targets(prompts, within=self.checkpoint.structures)
 
     def __call__(
         self,
@@ -100,6 +108,7 @@ class Segmenter:
         *,
         mode: PromptMode = "predicted",
         progress: Callable[[float], None] | None = None,
+        plan: MemoryPlan | None = None,
     ) -> Segmentation:
         """Segment what the words name.
 
@@ -108,6 +117,7 @@ class Segmenter:
             prompts: Words, one phrase or several; None for every structure that the model knows.
             mode: What the image view says; see `PromptMode`.
             progress: Called with the share done, 0 to 1.
+            plan: What `plan` gave for this scan; None: as fast as it can be.
 
         Returns:
             Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance.
@@ -117,7 +127,49 @@ class Segmenter:
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
         prompts = (prompts,) if isinstance(prompts, str) else prompts
-        return self._segment(volume, prompts, mode, None, progress)
+        return self._segment(volume, prompts, mode, None, progress, plan)
+
+    def plan(
+        self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
+    ) -> MemoryPlan:
+        """The memory that segmenting a scan will take, and how it is kept within bounds.
+
+        Args:
+            volume: The scan, read already.
+            prompts: Words; None for every structure that the model knows.
+            max_memory_bytes: The most that the process may hold; None: no bound.
+
+        Raises:
+            PromptError: See `resolve`.
+            VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+        """
+        cfg, grid = self.checkpoint.config, volume.canonical().grid
+        prepared = prepared_grid(grid, cfg.preparation)
+        scan = ScanSize(
+            shape=grid.shape,
+            dtype=str(volume.array.dtype),
+            prepared_shape=prepared.shape,
+            window_px=min(cfg.window_px or prepared.shape[1], prepared.shape[1]),
+            num_classes=len(self.checkpoint.structures) + 1,
+            num_prompts=len(self.resolve(prompts)),
+            look_step=LOOK_STEP,
+            divisor=self._slice_network()[0].divisor,
+            has_shading=cfg.preparation.shading_mm is not None,
+        )
+        return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=max_memory_bytes)
+
+    @cached_property
+    def _pixel_bytes(self) -> float:
+        """See `pixel_bytes`; 0 on a GPU, whose memory is not planned."""
+        network, num_slices = self._slice_network()
+        if self.device.type != "cpu":
+            return 0.0
+        return pixel_bytes(network, self._all_words(network).constant(1), num_slices=num_slices)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.checkpoint.network.parameters()).device
 
     def oracle(self, volume: Volume, prompts: Sequence[str] | None, reference: LabelMap) -> Segmentation:
         """Upper bound: segment with the facts of a *reference* label map as image view.
@@ -160,7 +212,7 @@ class Segmenter:
             raise CheckpointError(
                 f"checkpoint {self.checkpoint.name} hears no words, so nothing can be told to it"
             )
-        return self._segment(volume, prompts, teller, said, None)
+        return self._segment(volume, prompts, teller, said, None, None)
 
     def _segment(
         self,
@@ -169,18 +221,23 @@ class Segmenter:
         mode: str,
         said: Mapping[str, str] | None,
         progress: Callable[[float], None] | None,
+        plan: MemoryPlan | None,
     ) -> Segmentation:
-        asked, known = self.resolve(prompts), self.checkpoint.structures
+        targets, known = self._targets(prompts), self.checkpoint.structures
+        asked = needed_structures(targets, known)
         self._check_modality(volume)
+        plan = plan or self.plan(volume, prompts)
         canonical = volume.canonical()
         image, grid = normalise(canonical, self.checkpoint.config.preparation)
-        window = self._window(image)
+        window = self._window(image, plan.look_batch)
         if said is None:
-            said = self._own_words(volume, mode)
-        words, facts = self._words(image, window, mode, said)
+            said = self._own_words(volume, mode, plan)
+        words, facts = self._words(image, window, mode, said, plan.look_batch)
         if progress:
             progress(0.3)
-        classes = self._classify(image, window, grid, canonical.grid, words, progress)
+        slices = self._slices(image, window, words, plan.slice_batch)
+        classes = self._classify(slices, grid, canonical.grid, progress)
+        del image, slices  # The largest arrays go before levels are named.
         content = _content(canonical)
         naming = consistent_levels(
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
@@ -189,17 +246,18 @@ class Segmenter:
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = _label_map(naming.classes, classes.grid, asked, found, known)
-        return Segmentation(
+        segmentation = Segmentation(
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
-            provenance=self._provenance(mode, volume) | {"levels_decided_by": naming.reason},
+            provenance=self._provenance(mode, volume, plan) | {"levels_decided_by": naming.reason},
         )
+        return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation
 
-    def _own_words(self, volume: Volume, mode: str) -> Mapping[str, str] | None:
+    def _own_words(self, volume: Volume, mode: str, plan: MemoryPlan) -> Mapping[str, str] | None:
         """What the scan says about itself: its header, or a first pass with the generic sentence."""
         if mode == "self" and isinstance(self.checkpoint.network, ATMNet):
-            first = self._segment(volume, None, "constant", None, None)
+            first = self._segment(volume, None, "constant", None, None, plan)
             return all_said(facts_from_label_map(first.label_map, sequence=volume.sequence))
         if mode == "header":
             return {"sequence": volume.sequence} if volume.sequence else {}
@@ -213,7 +271,7 @@ class Segmenter:
                 f"{trained}; use a {trained} scan or another checkpoint"
             )
 
-    def _window(self, image: np.ndarray) -> slice:
+    def _window(self, image: np.ndarray, batch_size: int) -> slice:
         network, num_slices = self._slice_network()
         return structure_window(
             network,
@@ -221,6 +279,7 @@ class Segmenter:
             self._all_words(network),
             num_slices=num_slices,
             width=self.checkpoint.config.window_px,
+            batch_size=batch_size,
         )
 
     def _all_words(self, network: SliceNetwork) -> EncodedPrompts:
@@ -228,13 +287,13 @@ class Segmenter:
         return words.to(next(network.parameters()).device)
 
     def _words(
-        self, image: np.ndarray, window: slice, mode: str, said: Mapping[str, str] | None
+        self, image: np.ndarray, window: slice, mode: str, said: Mapping[str, str] | None, batch_size: int
     ) -> tuple[EncodedPrompts, PredictedFacts | None]:
         network, num_slices = self._slice_network()
         words = self._all_words(network)
         if not isinstance(network, ATMNet):
             return words, None
-        facts = predict_facts(network, image, num_slices=num_slices, window=window)
+        facts = predict_facts(network, image, num_slices=num_slices, batch_size=batch_size, window=window)
         if mode == "constant":
             return words.constant(1), facts
         if said is not None:
@@ -252,26 +311,29 @@ class Segmenter:
             )
         return network, cfg.num_slices
 
+    def _slices(
+        self, image: np.ndarray, window: slice, words: EncodedPrompts, batch_size: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        network, num_slices = self._slice_network()
+        return predict_slices(
+            network, image, words, num_slices=num_slices, batch_size=batch_size, window=window
+        )
+
     def _classify(
         self,
-        image: np.ndarray,
-        window: slice,
+        slices: Iterable[tuple[slice, Tensor]],
         prepared: Grid,
         native: Grid,
-        words: EncodedPrompts,
         progress: Callable[[float], None] | None,
     ) -> ClassMap:
-        network, num_slices = self._slice_network()
-        slices = predict_slices(network, image, words, num_slices=num_slices, batch_size=2, window=window)
-
         def report(done: int) -> None:
             if progress:
-                progress(0.3 + 0.65 * done / len(image))
+                progress(0.3 + 0.65 * done / prepared.shape[0])
 
         kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
         return winning_classes(slices, prepared, native, kinds, report)
 
-    def _provenance(self, mode: str, volume: Volume) -> dict[str, object]:
+    def _provenance(self, mode: str, volume: Volume, plan: MemoryPlan) -> dict[str, object]:
         return {
             "model": self.checkpoint.name,
             "digest": self.checkpoint.digest,
@@ -279,6 +341,12 @@ class Segmenter:
             "mode": mode,
             "scheme_of_levels": self.checkpoint.config.scheme,
             "versions": {name: version(name) for name in ("nomina", "torch")},
+            "machine": {
+                "device": self.device.type,
+                "threads": torch.get_num_threads(),
+                "cpu": torch.backends.cpu.get_cpu_capability(),
+            },
+            "memory": plan.as_dict(),
             "notes": list(volume.notes),
         }
 
@@ -294,7 +362,9 @@ def _label_map(
     values = np.zeros(len(known) + 1, dtype=np.uint8)
     for name in found:
         values[known.index(name) + 1] = structure(name).label
-    return LabelMap(values[classes], grid, names={structure(n).label: n for n in asked}, scheme="nomina")
+    return LabelMap(
+        looked_up(values, classes), grid, names={structure(n).label: n for n in asked}, scheme="nomina"
+    )
 
 
 def _require_known_device(device: str) -> None:

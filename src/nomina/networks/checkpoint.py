@@ -1,6 +1,6 @@
 """A checkpoint is a folder; loading one executes no code and refuses anything incomplete or altered.
 
-model.safetensors   weights
+model.safetensors   weights; their header says what they were trained for (`nomina.networks.contract`)
 config.json         network, image preparation, encoder, scheme: `CheckpointConfig`
 structures.json     names of the classes, in order, without the background
 bank.npz            prompt vectors with their provenance
@@ -17,22 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nomina.config import config, parse_config, to_plain
-from nomina.errors import CheckpointError, ConfigError, OutputError
+from nomina.errors import CheckpointError, ConfigError, EncoderError, OutputError
 from nomina.imaging.preparation import ImagePreparation
 from nomina.language.bank import PromptBank
 from nomina.networks.build import Network, NetworkConfig, build_network, build_words
+from nomina.networks.contract import (
+    FORMAT,
+    HASHED_FILES,
+    HEADER,
+    check_contract,
+    check_format,
+    check_names,
+    check_templates,
+    contract,
+    digest_of,
+)
 from nomina.networks.la_caf import LACAF
 from nomina.networks.words import ClassPrompts
-
-FORMAT = 1
-"""Version of the folder's layout."""
-
-HASHED_FILES = ("model.safetensors", "config.json", "structures.json", "bank.npz")
 
 
 @config
@@ -100,8 +106,10 @@ def save_checkpoint(
             shutil.rmtree(leftover, ignore_errors=True)
         part.mkdir(parents=True)
         stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
-        save_file(stored, part / "model.safetensors")
-        (part / "config.json").write_text(json.dumps(to_plain(cfg), indent=1), encoding="utf-8")
+        plain = to_plain(cfg)
+        header = {HEADER: json.dumps(contract(plain, structures, bank))}
+        save_file(stored, part / "model.safetensors", metadata=header)
+        (part / "config.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
         (part / "structures.json").write_text(json.dumps(structures, indent=1), encoding="utf-8")
         bank.save(part / "bank.npz")
         record = {**run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
@@ -121,10 +129,31 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     """Read a checkpoint folder.
 
     Raises:
-        CheckpointError: A file is missing, altered, of another version, or does not fit the others.
+        CheckpointError: A file is missing, altered, of another version, or does not fit the others: the
+            message names it, with what the weights were trained for.
     """
     folder = Path(folder)
     run = _read_json(folder, "run.json")
+    recorded = _checked_files(folder, run)
+    plain = _read_json(folder, "config.json")
+    check_format(folder, plain, run)
+    try:
+        cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    structures = tuple(str(name) for name in _read_json(folder, "structures.json"))
+    bank = PromptBank.load(folder / "bank.npz")
+    _check_fit(folder, cfg, structures, bank)
+    network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
+    _load_weights(network, folder / "model.safetensors")
+    network.eval().to(device)
+    if not isinstance(network, LACAF):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Checkpoint(folder.name, cfg, structures, bank, network, digest_of(recorded), run)
+
+
+def _checked_files(folder: Path, run: Any) -> Mapping[str, str]:
+    """The hashes that run.json records, each compared with its file."""
     recorded = run.get("files") if isinstance(run, dict) else None
     if not isinstance(recorded, dict):
         raise CheckpointError(f"checkpoint {folder}: run.json records no files; copy the whole folder again")
@@ -137,28 +166,28 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
                 f"checkpoint {folder}: {name} is not the file that run.json records; it was altered or "
                 f"copied badly, copy the whole folder again"
             )
-    plain = _read_json(folder, "config.json")
-    if plain.get("format") != FORMAT:
-        raise CheckpointError(
-            f"checkpoint {folder} has format {plain.get('format')}, this version of nomina reads {FORMAT}"
-        )
+    return recorded
+
+
+def _check_fit(folder: Path, cfg: CheckpointConfig, structures: tuple[str, ...], bank: PromptBank) -> None:
+    """Refuse parts that were not made for each other, by name."""
+    check_names(folder, cfg.scheme, structures)
+    check_templates(folder, bank)
+    check_contract(folder, _header(folder / "model.safetensors"), contract(to_plain(cfg), structures, bank))
     try:
-        cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-    structures = tuple(str(name) for name in _read_json(folder, "structures.json"))
-    bank = PromptBank.load(folder / "bank.npz")
-    network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
-    _load_weights(network, folder / "model.safetensors")
-    network.eval().to(device)
-    if not isinstance(network, LACAF):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Checkpoint(folder.name, cfg, structures, bank, network, digest_of(recorded), run)
+        build_words(cfg.network, bank, structures)
+    except EncoderError as error:
+        raise CheckpointError(
+            f"checkpoint {folder}: bank.npz does not fit structures.json: {error}"
+        ) from error
 
 
-def digest_of(recorded: Mapping[str, str]) -> str:
-    """`Checkpoint.digest` from the `files` of `run.json`."""
-    return hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
+def _header(path: Path) -> Mapping[str, str] | None:
+    try:
+        with safe_open(path, framework="pt") as weights:
+            return weights.metadata()
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; copy the whole folder again") from error
 
 
 def _load_weights(network: Network, path: Path) -> None:

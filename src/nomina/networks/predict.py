@@ -39,6 +39,7 @@ def structure_window(
     *,
     num_slices: int,
     width: int | None,
+    batch_size: int = 4,
 ) -> slice:
     """Where along A to look: `width` pixels about the middle of what the network finds in a few whole slices.
 
@@ -49,7 +50,7 @@ def structure_window(
         return slice(0, size)
     found = torch.zeros(size)
     indices = np.arange(0, len(image), LOOK_STEP)
-    for _, patch, crop in _slice_batches(network, image, num_slices, 4, indices):
+    for _, patch, crop in _slice_batches(network, image, num_slices, batch_size, indices):
         background = network(patch, words.constant(1))[:, :, crop[0], crop[1]].softmax(dim=1)[:, 0]
         found += (background < 0.5).sum(dim=(0, 2)).cpu()
     share = found.cumsum(0) / found.sum().clamp(min=1)

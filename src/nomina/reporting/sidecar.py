@@ -23,8 +23,8 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     """The same segmentation under the label values of a scheme.
 
     Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
-    (`spider`: 100 + n for vertebrae; its discs keep their value). What the scheme cannot express becomes
-    background and is noted.
+    (`spider`: 100 + n for vertebrae) and keep their value where it has none; the provenance says which values
+    these are. What the scheme cannot express becomes background and is noted.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
@@ -32,15 +32,17 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
     if segmentation.label_map.scheme == scheme.name:
         return segmentation
     conversion = convert(segmentation.label_map, scheme)
-    array = conversion.label_map.array.copy()
+    array = conversion.label_map.array  # of its own, so it may be changed
     value_of = {name: value for value, name in scheme.labels.items()}
     partial_value_of = {name: value for value, name in scheme.partial.items()}
     partial: dict[int, str] = {}
     for verdict in segmentation.verdicts:
         name = verdict.structure
-        if verdict.is_partial and name in value_of and name in partial_value_of:
-            array[array == value_of[name]] = partial_value_of[name]
-            partial[partial_value_of[name]] = name
+        if verdict.is_partial and name in value_of:
+            value = partial_value_of.get(name, value_of[name])
+            if value != value_of[name]:
+                array[array == value_of[name]] = value
+            partial[value] = name
     notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes]
     return replace(
         segmentation,
@@ -58,7 +60,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
 
     Returns:
         `structures` names the value of every asked structure that the label map's scheme can express;
-        `partial` names the values of structures that the border of the scan cuts, where it has such values.
+        `partial` names the values of structures that the border of the scan cuts, in every scheme.
     """
     asked = [verdict.structure for verdict in segmentation.verdicts]
     label_map, provenance = segmentation.label_map, segmentation.provenance
@@ -68,7 +70,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "source": source,
         "scheme": label_map.scheme,
         "structures": [_entry(name, values[name]) for name in asked if name in values],
-        "partial": [{"label": value, "name": name} for value, name in provenance.get("partial", {}).items()],
+        "partial": [{"label": value, "name": name} for value, name in _partial(segmentation).items()],
         "prompts": [_prompt(words, asked) for words in segmentation.prompts],
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
         "grid": {
@@ -84,10 +86,19 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
             "levels_as_in": provenance.get("scheme_of_levels"),
         },
         "levels_decided_by": provenance.get("levels_decided_by", ""),
+        "memory": provenance.get("memory"),
         "versions": dict(provenance.get("versions", {})),
         "notes": list(provenance.get("notes", ())),
         "disclaimer": DISCLAIMER,
     }
+
+
+def _partial(segmentation: Segmentation) -> dict[int, str]:
+    """Values of the structures that the border cuts: those of `in_scheme`, or the structures' own."""
+    if "partial" in segmentation.provenance:
+        return dict(segmentation.provenance["partial"])
+    cut = {verdict.structure for verdict in segmentation.verdicts if verdict.is_partial}
+    return {value: name for value, name in segmentation.label_map.names.items() if name in cut}
 
 
 def write_sidecar(segmentation: Segmentation, label_map_path: Path, *, source: str | None = None) -> Path:

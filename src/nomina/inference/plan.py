@@ -1,0 +1,227 @@
+"""How much memory a segmentation will take, before it starts, and how to make it fit. Needs no torch.
+
+A segmentation goes through four stages, each of which lets go of what the next does not need. What a stage
+holds is counted in bytes per voxel of the scan, per voxel of the prepared scan and per pixel in the network;
+`docs/reference/memory.md` says how the counts were made and how far they lie from what was measured.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from nomina.errors import ConfigError, VolumeError
+
+LOOK_BATCH = 4
+"""Slices at once where the network only looks: for the window, and for facts [choice]."""
+
+SLICE_BATCH = 2
+"""Slices at once where it segments [choice]."""
+
+BATCHES = ((LOOK_BATCH, SLICE_BATCH), (SLICE_BATCH, SLICE_BATCH), (SLICE_BATCH, 1), (1, 1))
+"""What is tried in turn, until it fits."""
+
+FLOAT = 4
+"""Bytes of a float32."""
+
+LEVEL_BYTES = 9
+"""Per voxel while levels are named: classes, certainty, discs, their pieces (4), a mask and the result."""
+
+WINNER_BYTES = 2
+"""Per voxel while slices are segmented: class and certainty."""
+
+SHADING_COPIES = 4
+"""Copies of the prepared scan while shading is taken out."""
+
+WARM_UP_BYTES = 64 * 2**20
+"""What the libraries keep for themselves from the first slice on [measured: 50 to 70 MiB]."""
+
+NETWORK_SLACK = 1.1
+"""What the network takes of the system's memory for a byte of tensors [measured: 0.9 to 1.12]."""
+
+PLANE_COPIES = 2.5
+"""Copies of one slice's probabilities on the scan's grid while the winner is taken."""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True)
+class ScanSize:
+    """What the plan must know of a scan and of the network that is to see it."""
+
+    shape: tuple[int, int, int]
+    """Voxels along R, A, S."""
+    dtype: str
+    """Type of the voxels as they were read, e.g. "int16"."""
+    prepared_shape: tuple[int, int, int]
+    """The same after preparation: the grid of the network."""
+    window_px: int
+    """Pixels along A that the network sees at once when it segments; at most `prepared_shape[1]`."""
+    num_classes: int
+    """Classes of the network, background included; all are computed, however many are asked for."""
+    num_prompts: int
+    """Structures asked for."""
+    look_step: int = 1
+    """One slice of so many is looked at to place the window."""
+    divisor: int = 1
+    """The network sees slices whose sides are padded to multiples of this."""
+    has_shading: bool = False
+    """Whether preparation takes the shading out."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How a scan will be segmented, and the memory that this is expected to take."""
+
+    scan: ScanSize
+    network_dtype: str
+    look_batch: int
+    slice_batch: int
+    stages_bytes: Mapping[str, int]
+    """What each stage adds to what was resident before."""
+    resident_bytes: int
+    """Memory of the process when the plan was made: program, weights, scan."""
+    earlier_peak_bytes: int
+    """The most that the process had needed until then, for example to read the scan."""
+    limit_bytes: int | None = None
+    """What it may take; None: no limit was set."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that the process is expected to have held at its end."""
+        return max(self.earlier_peak_bytes, self.resident_bytes + max(self.stages_bytes.values()))
+
+    def sentence(self) -> str:
+        """One line for people."""
+        shape = " × ".join(map(str, self.scan.shape))
+        asked = f"{self.scan.num_prompts} structure" + "s" * (self.scan.num_prompts != 1)
+        allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
+        return (
+            f"memory: {shape} {self.scan.dtype} voxels, {asked} of {self.scan.num_classes - 1}, "
+            f"{self.network_dtype}, {self.slice_batch} slice{'s' * (self.slice_batch > 1)} at a time: about "
+            f"{size(self.peak_bytes)}{allowed}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = asdict(self)
+        return {**plain, "stages_bytes": dict(self.stages_bytes), "peak_bytes": self.peak_bytes}
+
+
+def plan_memory(
+    scan: ScanSize, *, pixel_bytes: float, network_dtype: str = "float32", limit_bytes: int | None = None
+) -> MemoryPlan:
+    """Choose how many slices the network sees at once.
+
+    Args:
+        scan: Sizes.
+        pixel_bytes: What the network's forward pass holds at most, per pixel of its input; 0 where it
+            works in another memory (a GPU's).
+        network_dtype: Type that it calculates in.
+        limit_bytes: The most that the process may hold in memory; None: as fast as it can be.
+
+    Raises:
+        VolumeError: No plan fits; the message says what would.
+    """
+    resident, earlier = resident_bytes(), peak_bytes()
+    for look, slices in BATCHES:
+        stages = _stages(scan, pixel_bytes, look, slices)
+        plan = MemoryPlan(scan, network_dtype, look, slices, stages, resident, earlier, limit_bytes)
+        if limit_bytes is None or plan.peak_bytes <= limit_bytes:
+            return plan
+    raise VolumeError(_what_would_fit(plan, pixel_bytes), code="too-large")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "2G", "1.5 GiB", "800M"; K, M, G and T are powers of 1024.
+
+    Raises:
+        ConfigError: It is no such size, or not above 0.
+    """
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in ("K", "M", "G", "T") else ""
+    try:
+        value = float(number.removesuffix(unit)) * _UNITS[unit]
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < 2**60:
+        raise ConfigError(f"a size of memory reads 800M, 2G or 1.5GiB, got {text!r}")
+    return int(value)
+
+
+def size(num_bytes: float) -> str:
+    """A size for people, in powers of 1024."""
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now; where the system does not say, the most that it ever held."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[str, int]:
+    num_voxels = _product(scan.shape)
+    prepared = FLOAT * _product(scan.prepared_shape)
+    height = _padded(scan.prepared_shape[2], scan.divisor)
+    per_column = NETWORK_SLACK * pixel_bytes * height
+    whole, window = (_padded(px, scan.divisor) for px in (scan.prepared_shape[1], scan.window_px))
+    num_looked_at = -(-scan.shape[0] // scan.look_step) if window < whole else 0
+    looking = max(min(look, num_looked_at) * whole, min(look, scan.shape[0]) * window) * per_column
+    segmenting = min(slices, scan.shape[0]) * window * per_column
+    plane = PLANE_COPIES * FLOAT * scan.num_classes * scan.shape[1] * scan.shape[2]
+    return {
+        "prepare": max(FLOAT * num_voxels, prepared * (SHADING_COPIES if scan.has_shading else 1)),
+        "look": WARM_UP_BYTES + prepared + int(looking),
+        "segment": WARM_UP_BYTES + prepared + WINNER_BYTES * num_voxels + int(max(segmenting, plane)),
+        "name": WARM_UP_BYTES + LEVEL_BYTES * num_voxels,
+    }
+
+
+def _what_would_fit(plan: MemoryPlan, pixel_bytes: float) -> str:
+    """Why even the leanest plan does not fit, and what would."""
+    limit = plan.limit_bytes or 0
+    if plan.earlier_peak_bytes > limit:
+        return (
+            f"the program, the model and reading the scan took {size(plan.earlier_peak_bytes)} already, more "
+            f"than the {size(limit)} of --max-memory; allow {size(plan.peak_bytes)}"
+        )
+    num_slices = plan.scan.shape[0]
+    while num_slices and _peak_of(plan, num_slices, pixel_bytes) > limit:
+        num_slices -= 1
+    crop = f", or crop the scan to {num_slices} sagittal slices" if num_slices > 1 else ""
+    shape = " × ".join(map(str, plan.scan.shape))
+    return (
+        f"the scan of {shape} voxels needs about {size(plan.peak_bytes)} even with one slice at a time, more "
+        f"than the {size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
+    )
+
+
+def _peak_of(plan: MemoryPlan, num_slices: int, pixel_bytes: float) -> int:
+    """Peak of the leanest plan for the same scan with fewer sagittal slices."""
+    scan = plan.scan
+    fewer = replace(
+        scan,
+        shape=(num_slices, *scan.shape[1:]),
+        prepared_shape=(num_slices, *scan.prepared_shape[1:]),
+    )
+    return replace(plan, scan=fewer, stages_bytes=_stages(fewer, pixel_bytes, 1, 1)).peak_bytes
+
+
+def _padded(size_px: int, divisor: int) -> int:
+    return -(-size_px // divisor) * divisor
+
+
+def _product(shape: tuple[int, int, int]) -> int:
+    return shape[0] * shape[1] * shape[2]
