@@ -172,7 +172,9 @@ def _text_parts(original: Original) -> tuple[str, list[bytes], bytes]:
     name = original.target
     data = original.files[name]
     end = data.find(b"ElementDataFile")
-    end = data.index(b"\n", end) if end >= 0 else data.index(b"\n\n")
+    end = data.index(b"\n", end) if end >= 0 else data.find(b"\n\n")
+    if end < 0:  # a detached header
+        end = len(data) - 1
     return name, data[:end].split(b"\n"), data[end:]
 
 

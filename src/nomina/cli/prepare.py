@@ -34,7 +34,8 @@ Structures = Annotated[
 ]
 Spacing = Annotated[float, typer.Option(help="In-plane spacing in mm; slices keep theirs.")]
 Shading = Annotated[
-    float | None, typer.Option(help="Even out shading over this reach in mm (about 30); without it, it stays.")
+    float | None,
+    typer.Option(help="Even out shading over this reach in mm (about 30); without it, it stays."),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes; each needs up to 1 GB of memory.")]
 Patients = Annotated[str | None, typer.Option(help="Only these patients, commas between them.")]

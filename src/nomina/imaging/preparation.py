@@ -81,9 +81,7 @@ def normalise(volume: Volume, preparation: ImagePreparation) -> tuple[Float[np.n
     return resampled, target
 
 
-def _even(
-    array: Float[np.ndarray, "i j k"], grid: Grid, shading_mm: float
-) -> Float[np.ndarray, "i j k"]:
+def _even(array: Float[np.ndarray, "i j k"], grid: Grid, shading_mm: float) -> Float[np.ndarray, "i j k"]:
     """A scan, 0 or more, divided by its smooth part; `shading_mm` is the deviation of the smoothing kernel.
 
     A share of the scan's mean is added below, so that noise in air is not raised to the level of tissue.

@@ -7,13 +7,16 @@ what the encoder `table:<file.npz>` reads.
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +25,12 @@ from jaxtyping import Float
 from nomina.errors import CheckpointError, EncoderError, OutputError
 
 _FORMAT = "nomina-prompt-bank-1"
+
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
+    OverflowError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile, EncoderError,
+)  # fmt: skip
+"""What NumPy, zipfile and JSON raise on damaged files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,23 +155,17 @@ class PromptBank:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                vectors = arrays["vectors"]
+            with path.open("rb") as file:
+                _refuse_compressed(file)
+                with np.load(file, allow_pickle=False) as arrays:
+                    header = json.loads(arrays["header"].tobytes())
+                    vectors = arrays["vectors"]
             if header["format"] != _FORMAT:
                 raise ValueError(f"format is {header['format']!r}, expected {_FORMAT!r}")
             bank = cls(tuple(header["texts"]), vectors, Provenance(**header["provenance"]))
         except FileNotFoundError as error:
             raise CheckpointError(f"there is no prompt bank at {path}") from error
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            zipfile.BadZipFile,
-            EncoderError,
-        ) as error:
+        except _DAMAGE as error:
             raise CheckpointError(
                 f"{path} is not a whole prompt bank ({error}); copy the checkpoint again or make "
                 "the bank anew"
@@ -184,6 +187,28 @@ class PromptBank:
             "texts": list(self.texts),
             "provenance": dataclasses.asdict(self.provenance),
         }
+
+
+def _refuse_compressed(file: IO[bytes]) -> None:
+    """`save` stores arrays as they are; compressed ones could unpack to any size."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its arrays are compressed, expected them as they are")
+        for member in members:
+            with archive.open(member) as opened:
+                _check_array(opened, member.file_size)
+    file.seek(0)
+
+
+def _check_array(file: IO[bytes], num_bytes: int) -> None:
+    """Refuse an array whose header declares more than its member holds, before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"an array has format {version}, expected (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > num_bytes:
+        raise ValueError(f"an array of {num_bytes} bytes declares shape {shape} of {dtype}")
 
 
 def _json_bytes(data: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ run.json            how it was trained, and the sha256 of the files above
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from nomina.language.bank import PromptBank
 from nomina.networks.build import Network, NetworkConfig, build_network, build_words
 from nomina.networks.la_caf import LACAF
 from nomina.networks.words import ClassPrompts
+from nomina.plain_files import read_json
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -138,6 +140,8 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
                 f"copied badly, copy the whole folder again"
             )
     plain = _read_json(folder, "config.json")
+    if not isinstance(plain, dict):
+        raise CheckpointError(f"checkpoint {folder}: config.json holds no settings; copy the folder again")
     if plain.get("format") != FORMAT:
         raise CheckpointError(
             f"checkpoint {folder} has format {plain.get('format')}, this version of nomina reads {FORMAT}"
@@ -146,8 +150,9 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
         cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    structures = tuple(str(name) for name in _read_json(folder, "structures.json"))
+    structures = _structures(folder)
     bank = PromptBank.load(folder / "bank.npz")
+    _check_size(cfg.network, structures, bank, folder / "model.safetensors")
     network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
     _load_weights(network, folder / "model.safetensors")
     network.eval().to(device)
@@ -155,6 +160,37 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     digest = hashlib.sha256("".join(recorded[name] for name in HASHED_FILES).encode()).hexdigest()
     return Checkpoint(folder.name, cfg, structures, bank, network, digest, run)
+
+
+def _structures(folder: Path) -> tuple[str, ...]:
+    names = _read_json(folder, "structures.json")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"checkpoint {folder}: structures.json is no list of names; copy the folder again"
+        )
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"checkpoint {folder}: structures.json repeats a name; copy the folder again")
+    return tuple(names)
+
+
+def _check_size(cfg: NetworkConfig, structures: tuple[str, ...], bank: PromptBank, path: Path) -> None:
+    """Refuse a network that is larger than its weights, before memory is taken for it."""
+    try:
+        with safe_open(path, "pt") as file:
+            num_stored = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; copy the folder again") from error
+    try:
+        with torch.device("meta"):
+            empty = build_network(cfg, structures, text_width=bank.vectors.shape[1])
+    except NotImplementedError:  # MONAI's Swin UNETR reads values while it is built.
+        return
+    num_needed = sum(value.numel() for value in empty.state_dict().values())
+    if num_needed != num_stored:
+        raise CheckpointError(
+            f"{path} holds {num_stored} numbers and does not fit the network in config.json, which has "
+            f"{num_needed}"
+        )
 
 
 def _load_weights(network: Network, path: Path) -> None:
@@ -167,7 +203,7 @@ def _load_weights(network: Network, path: Path) -> None:
 
 def _read_json(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return read_json(folder / name)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is not a checkpoint folder: it has no {name}") from error
     except (OSError, ValueError) as error:
