@@ -71,9 +71,17 @@ def link(rng: np.random.Generator, original: Original) -> Mutant:
 
 def strange_neighbours(rng: np.random.Generator, original: Original) -> Mutant:
     """Links, pipes, empty and foreign files lie beside the slices."""
-    more = {"notes.txt": b"hello", ".hidden": b"\0", "empty.dcm": b"", "DICOMDIR": rng.bytes(200)}
-    links = {"loop.dcm": "loop.dcm", "zero.dcm": "/dev/zero", "up": "..", "gone.dcm": "gone"}
-    return mutant(original, "strange neighbours", "same", more, links=links, pipes=("pipe.dcm",))
+    more = {"notes.txt": b"hello", ".hidden": b"\0", "empty": b"", "DICOMDIR": rng.bytes(200)}
+    links = {"loop": "loop", "zero": "/dev/zero", "up": "..", "gone": "gone"}
+    return mutant(original, "strange neighbours", "same", more, links=links, pipes=("pipe",))
+
+
+def lost_target(rng: np.random.Generator, original: Original) -> Mutant:
+    """What by its name is a DICOM file is empty, a pipe, or a link to nowhere or to a device."""
+    what = rng.integers(3)
+    links = {"x.dcm": ["gone", "/dev/zero", "x.dcm"][rng.integers(3)]} if what == 1 else {}
+    more = {"x.dcm": b""} if what == 0 else {}
+    return mutant(original, "lost file", "refuse", more, links=links, pipes=("x.dcm",) if what == 2 else ())
 
 
 def lost_slice(rng: np.random.Generator, original: Original) -> Mutant:
@@ -200,7 +208,7 @@ def _with_bomb(original: Original, what: str, start: bytes, num_mib: int, declar
 GZIP = (gzip_tail, gzip_honest)
 PACKED_VOXELS = (voxel_bomb,)
 ANY_FILE = (hole, pipe, link)
-SERIES = (strange_neighbours, lost_slice, doubled_slice)
+SERIES = (strange_neighbours, lost_target, lost_slice, doubled_slice)
 ZIP = (
     hostile_name, hostile_name, odd_name, unnamed, zip_link, zip_bomb, lying_bomb, many_members, flag, flag, flag,
     other_compression,

@@ -1,16 +1,20 @@
 """YAML and JSON from files that nobody vouches for: only plain data, of a size that can be worked with."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-MAX_BYTES = 2**20
+MAX_BYTES = 2**17
 """Longest YAML file [choice: the longest label scheme has 7 KB]."""
 
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 """Most values of a YAML file, each counted as often as aliases repeat it [choice]."""
+
+_MAX_DEPTH = 100
+"""Deepest nesting of brackets: the time that PyYAML takes grows with its square."""
 
 MAX_JSON_BYTES = 256 * 2**20
 """Longest JSON file [choice: the index of a million cases]."""
@@ -24,7 +28,12 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"it is longer than {MAX_BYTES} bytes")
-    loader = yaml.SafeLoader(text)
+    if _depth(text) > _MAX_DEPTH:
+        raise ValueError("it is nested too deeply")
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
     try:
         root = loader.get_single_node()
         if root is None:
@@ -64,6 +73,12 @@ def _read(path: Path, max_bytes: int) -> str:
     if path.exists() and path.stat().st_size > max_bytes:
         raise ValueError(f"it is longer than {max_bytes} bytes")
     return path.read_text(encoding="utf-8")
+
+
+def _depth(text: str) -> int:
+    """How many more brackets are opened than closed, at most; those within texts count too."""
+    steps = ((char in "[{") - (char in "]}") for char in text if char in "[]{}")
+    return max(itertools.accumulate(steps), default=0)
 
 
 def _count(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:

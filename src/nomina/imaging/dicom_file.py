@@ -17,7 +17,10 @@ FREE_BYTES = 64 * 2**20
 """Up to here a file may unpack to, however small it is [choice: a slice of 4096 × 4096 voxels of 32 bits]."""
 
 MAX_RATIO = 1000
-"""Beyond that, pixels may take at most this many times the bytes of the file [choice: blank images reach it]."""
+"""Beyond that, pixels may take at most this many times the bytes of the file [choice: blank images do]."""
+
+_DEFLATE_RATIO = 20
+"""The same for files that are deflated as a whole [choice: scans reach 5]."""
 
 _PIXEL_DATA = 0x7FE00010
 _NUMBERS = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "SpacingBetweenSlices")
@@ -95,7 +98,7 @@ def _refuse_bomb(file: _Clamped) -> None:
     if is_deflated:
         read_preamble(file, force=True)
         _read_file_meta_info(file)
-        _count_unpacked(file, max(FREE_BYTES, 100 * file.num_bytes))
+        _count_unpacked(file, max(FREE_BYTES, _DEFLATE_RATIO * file.num_bytes))
     file.seek(0)
 
 

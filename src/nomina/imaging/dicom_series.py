@@ -140,9 +140,14 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
     return headers, notes
 
 
+def is_dicom_name(path: Path) -> bool:
+    """True when a file's name ends like that of a DICOM file."""
+    return path.suffix.lower() in _DICOM_SUFFIXES
+
+
 def _refuse_lost(path: Path) -> None:
     """Refuse what by its name should be a DICOM file: left out, it could be the lost end of the stack."""
-    if path.suffix.lower() in _DICOM_SUFFIXES:
+    if is_dicom_name(path):
         raise DicomError(
             f"{path.name} is not a DICOM file, though its name says so; copy it again or take it out",
             code="damaged-file",
@@ -165,6 +170,8 @@ def read_header(path: Path, more_tags: Sequence[str] = ()) -> Any:
     Raises:
         DicomError: The file is damaged.
     """
+    if not is_dicom_file(path):
+        raise DicomError(f"{path.name} is not a DICOM file; copy it again", code="damaged-file")
     try:
         with _tolerant():
             header = open_dicom(path, [*_TAGS, *more_tags])

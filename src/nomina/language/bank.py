@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _FORMAT = "nomina-prompt-bank-1"
 
 _DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
-    OverflowError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile, EncoderError,
+    OverflowError, SyntaxError, tokenize.TokenError, struct.error, zlib.error, zipfile.BadZipFile, EncoderError,
 )  # fmt: skip
 """What NumPy, zipfile and JSON raise on damaged files."""
 
@@ -155,6 +156,8 @@ class PromptBank:
         """
         path = Path(path)
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
             with path.open("rb") as file:
                 _refuse_compressed(file)
                 with np.load(file, allow_pickle=False) as arrays:

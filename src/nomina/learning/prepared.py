@@ -9,6 +9,7 @@ A case is part of the dataset once its record stands in `dataset.json`, which is
 
 import json
 import os
+import tokenize
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ FORMAT = 1
 
 IGNORED = 255
 """Class index of voxels that neither loss nor metrics look at."""
+
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises on damaged arrays."""
 
 _VERTEBRAE = tuple(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"))
 _DISCS = tuple(
@@ -102,7 +106,7 @@ class PreparedEntry:
         path = _array_path(self.folder, self.id, kind)
         try:
             array = np.load(path, mmap_mode="r")
-        except (OSError, EOFError, ValueError, TypeError, OverflowError, SyntaxError) as error:
+        except _DAMAGE as error:
             raise CaseError(
                 f"case {self.id}: {path} cannot be read ({error}); run `nomina prepare` again"
             ) from error

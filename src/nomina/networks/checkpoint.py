@@ -183,13 +183,13 @@ def _check_size(cfg: NetworkConfig, structures: tuple[str, ...], bank: PromptBan
     try:
         with torch.device("meta"):
             empty = build_network(cfg, structures, text_width=bank.vectors.shape[1])
-    except NotImplementedError:  # MONAI's Swin UNETR reads values while it is built.
+    except RuntimeError:  # MONAI's Swin UNETR reads values while it is built.
         return
     num_needed = sum(value.numel() for value in empty.state_dict().values())
     if num_needed != num_stored:
         raise CheckpointError(
-            f"{path} holds {num_stored} numbers and does not fit the network in config.json, which has "
-            f"{num_needed}"
+            f"{path} does not fit the network in config.json: it holds {num_stored} numbers, the network "
+            f"has {num_needed}"
         )
 
 
