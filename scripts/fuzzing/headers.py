@@ -159,7 +159,7 @@ def _set(header: nib.Nifti1Header, name: str, index: int | None, value: float) -
     kind = header[name].dtype
     if kind.kind in "iu":
         limits = np.iinfo(kind)
-        value = int(np.clip(0 if not np.isfinite(value) else value, limits.min, limits.max))
+        value = int(np.clip(-7 if not np.isfinite(value) else value, limits.min, limits.max))
     with np.errstate(all="ignore"):
         if index is None:
             header[name] = np.array(value).astype(kind)

@@ -50,10 +50,17 @@ def parse_config(cls: type[T], data: Any, *, source: str) -> T:
         return TypeAdapter(cls).validate_python(data)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {fault['input']!r:.80})"
+            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {_shown(fault['input'])})"
             for fault in error.errors()
         ]
         raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(lines)) from error
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python refuses to write numbers of thousands of digits.
+        return "a number of thousands of digits"
 
 
 def to_plain(value: Any) -> Any:

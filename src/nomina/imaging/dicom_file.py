@@ -23,6 +23,7 @@ _DEFLATE_RATIO = 20
 """The same for files that are deflated as a whole [choice: scans reach 5]."""
 
 _PIXEL_DATA = 0x7FE00010
+_TEXTS = ("Modality", "SeriesInstanceUID", "SOPClassUID")
 _NUMBERS = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "SpacingBetweenSlices")
 
 
@@ -36,6 +37,8 @@ class _Clamped(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > 1 << 16:
             size = max(0, min(size, self.num_bytes - self.tell()))
+        if (size is None or size < 0) and self.num_bytes > MAX_BYTES:
+            raise ValueError(f"it has {self.num_bytes} bytes")
         return super().read(size)
 
 
@@ -58,16 +61,21 @@ def open_dicom(path: Path, tags: Sequence[str] | None = None) -> Any:
 
 
 def check_header(header: Any, name: str) -> None:
-    """Refuse a header in which a number that nomina calculates with is none.
+    """Refuse a header in which what must be one number or one text is something else.
 
     Raises:
-        DicomError: It holds several values, or text.
+        DicomError: There is such an element.
     """
     for keyword in _NUMBERS:
         value = header.get(keyword)
         if value is not None and value != "" and not isinstance(value, int | float):
             raise DicomError(
                 f"{name} is damaged: its {keyword} is not one number; copy it again", code="damaged-file"
+            )
+    for keyword in _TEXTS:
+        if not isinstance(header.get(keyword) or "", str):
+            raise DicomError(
+                f"{name} is damaged: its {keyword} is not one text; copy it again", code="damaged-file"
             )
 
 

@@ -1,5 +1,6 @@
 """DICOM files out of a zip archive, without trusting the archive."""
 
+import errno
 import lzma
 import shutil
 import stat
@@ -51,14 +52,7 @@ def extract_dicom(archive: Path, folder: Path) -> int:
             members = [member for member in opened.infolist() if not member.is_dir()]
             _check(members, archive.stat().st_size)
             for number, member in enumerate(members):
-                with opened.open(member) as source:
-                    start = source.read(132)
-                    if not looks_like_dicom(start):
-                        continue
-                    with (folder / f"{number:05d}.dcm").open("wb") as target:
-                        target.write(start)
-                        shutil.copyfileobj(source, target)
-                num_extracted += 1
+                num_extracted += _extract(opened, member, folder / f"{number:05d}.dcm")
     except DicomError:
         raise
     except RuntimeError as error:
@@ -69,11 +63,27 @@ def extract_dicom(archive: Path, folder: Path) -> int:
         ) from error
     except _DAMAGE as error:
         raise _damaged(error) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # zipfile seeks to where a damaged directory says.
+            raise
+        raise _damaged(error) from error
     if num_extracted == 0:
         raise DicomError(
             "the zip archive holds no DICOM file; expected the files of one series", code="no-images"
         )
     return len(members) - num_extracted
+
+
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> bool:
+    """Write a member where it is a DICOM file; says whether it is."""
+    with opened.open(member) as source:
+        start = source.read(132)
+        if not looks_like_dicom(start):
+            return False
+        with path.open("wb") as target:
+            target.write(start)
+            shutil.copyfileobj(source, target)
+    return True
 
 
 def _damaged(error: Exception) -> DicomError:

@@ -201,7 +201,7 @@ def _order_findings(members: _Headers) -> Iterator[Finding]:
     placed = [
         (float(np.cross(*frames[0].directions) @ frames[0].position), int(header.InstanceNumber))
         for path, header in members
-        if header.get("InstanceNumber") is not None and len(frames := _frames_or_none(path, header)) == 1
+        if isinstance(header.get("InstanceNumber"), int) and len(frames := _frames_or_none(path, header)) == 1
     ]
     numbers = [number for _, number in sorted(placed)]
     steps = set(np.sign(np.diff(numbers)).astype(int).tolist())

@@ -29,7 +29,8 @@ _FORMAT = "nomina-prompt-bank-1"
 
 _DAMAGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
-    OverflowError, SyntaxError, tokenize.TokenError, struct.error, zlib.error, zipfile.BadZipFile, EncoderError,
+    OverflowError, SyntaxError, tokenize.TokenError, struct.error, zlib.error, zipfile.BadZipFile,
+    EncoderError,
 )  # fmt: skip
 """What NumPy, zipfile and JSON raise on damaged files."""
 
