@@ -98,8 +98,7 @@ def save_checkpoint(
     """
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     try:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        restore_checkpoint(folder)
         part.mkdir(parents=True)
         stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
         save_file(stored, part / "model.safetensors")
@@ -117,6 +116,15 @@ def save_checkpoint(
         raise OutputError(
             f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
         ) from error
+
+
+def restore_checkpoint(folder: Path) -> None:
+    """Put right what a killed `save_checkpoint` left: the older checkpoint comes back, half ones go."""
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
