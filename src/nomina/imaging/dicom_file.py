@@ -92,6 +92,17 @@ def check_pixels(dataset: Any) -> None:
         raise ValueError(f"{num_bytes} bytes of pixels are declared for {num_stored} bytes in the file")
 
 
+def check_tail(dataset: Any, path: Path) -> None:
+    """Refuse a file that goes on long after its pixels: other decoders than pydicom read all of it.
+
+    Raises:
+        ValueError: It does.
+    """
+    num_bytes = path.stat().st_size
+    if num_bytes > len(dataset.get("PixelData") or b"") + FREE_BYTES:
+        raise ValueError(f"the file has {num_bytes} bytes, most of them no pixels")
+
+
 def _at_end(tag: Any, vr: str | None, length: int) -> bool:
     # Group 0 never stands in a file: zeros behind the data would be read as millions of empty elements.
     return tag > _PIXEL_DATA or tag.group == 0

@@ -17,7 +17,7 @@ from jaxtyping import Num
 from pydicom.pixels import get_decoder
 
 from nomina.errors import DicomError
-from nomina.imaging.dicom_file import check_header, check_pixels, open_dicom
+from nomina.imaging.dicom_file import check_header, check_pixels, check_tail, open_dicom
 from nomina.imaging.dicom_frames import (
     DRIFT_TOLERANCE_MM,
     Frame,
@@ -266,6 +266,7 @@ def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
                 )
             syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed and not get_decoder(syntax).is_available:
+                check_tail(dataset, path)
                 # JPEG (lossless) has no permissively licensed decoder for pydicom; SimpleITK brings its own.
                 pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
                 return pixels.reshape(-1, *pixels.shape[-2:]), True

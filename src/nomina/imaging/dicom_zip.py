@@ -21,7 +21,7 @@ MAX_BYTES = 8 * 2**30
 FREE_BYTES = 256 * 2**20
 """Up to here an archive may unpack to, however small it is [choice]."""
 
-MAX_RATIO = 100
+MAX_RATIO = 30
 """Beyond that, it may unpack to at most this many times its size [choice: scans reach 10]."""
 
 
@@ -64,7 +64,8 @@ def extract_dicom(archive: Path, folder: Path) -> int:
     except _DAMAGE as error:
         raise _damaged(error) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # zipfile seeks to where a damaged directory says.
+        # bzip2 gives no number; zipfile seeks to where a damaged directory says.
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(error) from error
     if num_extracted == 0:

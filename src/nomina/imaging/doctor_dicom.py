@@ -165,7 +165,7 @@ def _header_findings(members: _Headers) -> Iterator[Finding]:
             "Nothing to do for nomina; programs that read only the first frame need single slices.",
         )
     spacing, imager = first.get("PixelSpacing"), first.get("ImagerPixelSpacing")
-    if spacing and imager and not np.allclose(np.array(spacing, float), np.array(imager, float), rtol=0.01):
+    if spacing and imager and not _is_close(spacing, imager):
         yield Finding(
             "spacing-conflict",
             "warning",
@@ -186,6 +186,11 @@ def _header_findings(members: _Headers) -> Iterator[Finding]:
             "Nothing to do for nomina, which applies each to its slice; others may apply the first to all.",
         )
     yield from _order_findings(members)
+
+
+def _is_close(spacing: Any, other: Any) -> bool:
+    one, two = np.atleast_1d(np.array(spacing, dtype=float)), np.atleast_1d(np.array(other, dtype=float))
+    return one.shape == two.shape and bool(np.allclose(one, two, rtol=0.01))
 
 
 def _frames_or_none(path: Path, header: Any) -> list[Frame]:
@@ -270,4 +275,4 @@ def _with_rescale(finding: Finding, volume: Volume, members: _Headers) -> Findin
 
 
 def _numbers(values: Any) -> str:
-    return " × ".join(f"{float(value):.4g}" for value in values)
+    return " × ".join(f"{value:.4g}" for value in np.atleast_1d(np.array(values, dtype=float)))

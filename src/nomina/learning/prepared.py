@@ -105,6 +105,8 @@ class PreparedEntry:
     def _open(self, kind: str, dtype: type) -> np.ndarray:
         path = _array_path(self.folder, self.id, kind)
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
             array = np.load(path, mmap_mode="r")
         except _DAMAGE as error:
             raise CaseError(

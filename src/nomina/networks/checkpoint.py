@@ -34,6 +34,9 @@ from nomina.plain_files import read_json
 FORMAT = 1
 """Version of the folder's layout."""
 
+MAX_FILE_BYTES = 8 * 2**30
+"""Longest file of a checkpoint that is read [choice: two thousand million numbers]."""
+
 HASHED_FILES = ("model.safetensors", "config.json", "structures.json", "bank.npz")
 
 
@@ -221,5 +224,7 @@ def _read_json(folder: Path, name: str) -> Any:
 
 
 def _sha256(path: Path) -> str:
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path} has more than {MAX_FILE_BYTES} bytes; copy the checkpoint again")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
