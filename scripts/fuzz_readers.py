@@ -155,20 +155,25 @@ def main() -> int:
             arguments.keep.mkdir(parents=True)
             write(make(arguments.seed, arguments.only), arguments.keep)
     start = time.monotonic()
-    found = []
-    for result in results(
-        numbers,
-        seed=arguments.seed,
-        jobs=arguments.jobs,
-        memory_mb=arguments.memory,
-        limit_s=arguments.limit,
-    ):
-        found.append(result)
-        if result.outcome in FAILURES or arguments.only is not None:
-            place = f"--seed {arguments.seed} --only {result.number}"
-            print(
-                f"{result.outcome}: {result.kind}, {result.mutation} ({place}): {result.detail}", flush=True
-            )
+    found: list[Result] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for result in results(
+            numbers,
+            seed=arguments.seed,
+            jobs=arguments.jobs,
+            memory_mb=arguments.memory,
+            limit_s=arguments.limit,
+        ):
+            found.append(result)
+            if result.outcome in FAILURES or arguments.only is not None:
+                place = f"--seed {arguments.seed} --only {result.number}"
+                text = f"{result.outcome}: {result.kind}, {result.mutation} ({place}): {result.detail}"
+                print(text, flush=True)
+    except KeyboardInterrupt:
+        print(f"stopped after {len(found)} of {len(numbers)} inputs")
+    if not found:
+        return 1
     print(table(found))
     slowest = max(found, key=lambda result: result.seconds)
     print(

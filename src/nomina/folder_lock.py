@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from nomina.errors import OutputError
 
@@ -11,7 +12,7 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{12}(\..*)?|.*\.(npy|json|safetensors)\.part"
 """Temporary names of `nomina.imaging.files.atomic_path`, and those of earlier versions."""
 
 LOCK_FILE = ".lock"
-"""An empty file that stays behind; the lock itself ends with the process, however it ends."""
+"""Says what is done in the folder, and stays behind; the lock itself ends with the process, however it ends."""
 
 
 @contextmanager
@@ -27,13 +28,16 @@ def locked_folder(folder: Path, work: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("w")
+        file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written to: {error.strerror or error}; choose another folder"
         ) from error
     with file:
-        _lock(file.fileno(), folder, work)
+        _lock(file, folder)
+        file.truncate(0)
+        file.write(f"{work}\n")
+        file.flush()
         _clear_leftovers(folder)
         yield
 
@@ -45,14 +49,16 @@ def _clear_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _lock(descriptor: int, folder: Path, work: str) -> None:
+def _lock(file: TextIO, folder: Path) -> None:
     try:
         import fcntl
     except ImportError:  # Windows has no such lock; there, two processes must not share a folder.
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        file.seek(0)
+        work = file.readline().strip() or "at work"
         raise OutputError(
             f"{folder} is in use: another process is {work} there; wait for its end or choose another folder"
         ) from error
