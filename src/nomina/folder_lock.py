@@ -12,7 +12,7 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{12}(\..*)?|.*\.(npy|json|safetensors)\.part"
 """Temporary names of `nomina.imaging.files.atomic_path`, and those of earlier versions."""
 
 LOCK_FILE = ".lock"
-"""Says what is done in the folder, and stays behind; the lock itself ends with the process, however it ends."""
+"""Says what is done in the folder, and stays behind; the lock itself ends with its process."""
 
 
 @contextmanager
