@@ -15,7 +15,7 @@ _INTS = (0, -1, 1, 2, 3, 7, 8, 127, 255, 256, 512, 1024, 32767, -32768)
 _FLOATS = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e30, -1e30, 1e-30, 3e38, 1e-45, 352.5)
 
 _NIFTI_REFUSED = (
-    ("dim", 1, -1), ("dim", 2, 0), ("dim", 0, 0), ("dim", 0, 9), ("dim", 0, -3), ("dim", 3, 1), ("dim", 4, 2),
+    ("dim", 1, -1), ("dim", 2, 0), ("dim", 0, 0), ("dim", 0, 9), ("dim", 0, -3), ("dim", 3, 1),
     ("pixdim", 1, np.nan), ("pixdim", 2, 0), ("pixdim", 3, -2), ("pixdim", 1, np.inf), ("pixdim", 2, 1e30),
     ("srow_x", 0, np.nan), ("srow_y", 3, np.inf), ("srow_z", 2, 0), ("srow_x", 1, 5), ("srow_z", 3, np.nan),
     ("datatype", None, 0), ("datatype", None, 1), ("datatype", None, 32), ("datatype", None, 128),

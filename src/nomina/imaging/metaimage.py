@@ -157,8 +157,9 @@ def _meta_voxels(fields: dict[str, str], path: Path, start: int) -> Num[np.ndarr
             code="text-voxels",
         )
     dtype, num_bytes = _meta_count(fields)
-    check_size(num_bytes)
-    if fields.get("CompressedData", "False").lower() in ("true", "1"):
+    is_packed = fields.get("CompressedData", "False").lower() in ("true", "1")
+    check_size(num_bytes, path.stat().st_size, is_packed=is_packed)
+    if is_packed:
         data = unpack(_packed(fields, path, start), num_bytes + SLACK_BYTES)
     else:
         data = bytearray(read_part(path, start, num_bytes))

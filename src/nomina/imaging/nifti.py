@@ -127,7 +127,7 @@ def _voxels(path: Path, is_packed: bool, header: Any) -> Num[np.ndarray, "..."]:
         )
     offset = _offset(header)
     num_bytes = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
-    check_size(num_bytes)
+    check_size(num_bytes, path.stat().st_size, is_packed=is_packed)
     raw = (
         memoryview(_unpacked(path, offset + num_bytes))[offset : offset + num_bytes]
         if is_packed
@@ -189,6 +189,8 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
         raise VolumeError(
             f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
         ) from error
+    if quaternion_affine is not None and not np.isfinite(quaternion_affine).all():
+        raise VolumeError("the qform holds NaN or infinity; set it from the sform", code="bad-qform")
     if not has_sform:
         return np.array(quaternion_affine, dtype=np.float64)
     affine = np.array(header.get_sform(), dtype=np.float64)

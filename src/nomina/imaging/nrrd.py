@@ -127,13 +127,11 @@ def _voxels(path: Path, fields: dict[str, str], end: int, count: int) -> Num[np.
     place, start = _place(path, fields, end)
     encoding = fields.get("encoding", "").lower()
     if encoding in _TEXT_ENCODINGS:
-        check_size(8 * count)
-        if place.stat().st_size < count:
-            raise _truncated(place.stat().st_size, count)
+        check_size(count, place.stat().st_size, is_packed=False)  # A voxel takes a character at least.
         return None
     dtype = _dtype(fields)
     num_bytes = count * dtype.itemsize
-    check_size(num_bytes)
+    check_size(num_bytes, place.stat().st_size, is_packed=encoding in _GZIP_ENCODINGS)
     if encoding in _GZIP_ENCODINGS:
         with place.open("rb") as file:
             file.seek(start)

@@ -15,14 +15,23 @@ MAX_BYTES = 8 * 2**30
 SLACK_BYTES = 2**20
 """Compressed files may hold this much behind their voxels: some programs pad them [choice]."""
 
+_DEFLATE_RATIO = 1032
+"""No deflate data unpack to more times their size."""
+
 _PIECE = 1 << 20
 
 
-def check_size(num_bytes: int) -> None:
-    """Refuse what a header declares before memory is taken for it.
+def check_size(num_bytes: int, num_stored: int, *, is_packed: bool) -> None:
+    """Refuse what a header declares before it is read.
+
+    Args:
+        num_bytes: Bytes of voxels that the header declares.
+        num_stored: Bytes of the file that holds them.
+        is_packed: Whether they are compressed by deflate.
 
     Raises:
-        VolumeError: More than `MAX_BYTES`.
+        VolumeError: More than `MAX_BYTES`, or more than the file can hold.
+        MemoryError: More than there is memory for.
     """
     if num_bytes > MAX_BYTES:
         raise VolumeError(
@@ -30,6 +39,13 @@ def check_size(num_bytes: int) -> None:
             f"correct the header, or cut the scan into parts",
             code="too-large",
         )
+    if num_bytes > (_DEFLATE_RATIO * num_stored + 2**16 if is_packed else num_stored):
+        raise VolumeError(
+            f"the file is truncated: {num_stored} bytes cannot hold the {num_bytes} bytes of voxels that the "
+            f"header declares; copy it again",
+            code="truncated",
+        )
+    bytearray(num_bytes)  # Fails now rather than after minutes of unpacking; nothing is touched.
 
 
 def read_part(path: Path, start: int, num_bytes: int) -> bytes:
