@@ -145,15 +145,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--memory", type=int, default=1024, help="MB that reading one input may take")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds that reading one input may take")
-    parser.add_argument("--only", type=int, help="run this input alone")
-    parser.add_argument("--keep", type=Path, help="write the input of --only into this folder")
+    parser.add_argument("--only", type=int, nargs="+", help="run these inputs alone")
+    parser.add_argument("--keep", type=Path, help="write the first of --only into this folder")
     arguments = parser.parse_args()
-    numbers = range(arguments.first, arguments.first + arguments.count)
+    numbers: Sequence[int] = range(arguments.first, arguments.first + arguments.count)
     if arguments.only is not None:
-        numbers = range(arguments.only, arguments.only + 1)
+        numbers = arguments.only
         if arguments.keep is not None:
             arguments.keep.mkdir(parents=True)
-            write(make(arguments.seed, arguments.only), arguments.keep)
+            write(make(arguments.seed, numbers[0]), arguments.keep)
     start = time.monotonic()
     found: list[Result] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
