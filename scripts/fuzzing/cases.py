@@ -4,8 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Expectation = Literal["refuse", "same", "free"]
-"""refuse: the input must be refused. same: it is refused, or read as the original, since a checksum or a length
-gives the damage away. free: nothing in the format gives the damage away (raw voxels, another valid header)."""
+"""refuse: the input must be refused. same: it is refused, or read as the original, since a checksum or a
+length
+gives the damage away. free: nothing in the format gives the damage away (raw voxels, another valid
+header)."""
 
 Reader = Literal["scan", "labels", "sidecar", "checkpoint", "bank", "recipe", "scheme", "dataset"]
 """Which public functions read it; see `readers.py`."""

@@ -210,6 +210,7 @@ PACKED_VOXELS = (voxel_bomb,)
 ANY_FILE = (hole, pipe, link)
 SERIES = (strange_neighbours, lost_target, lost_slice, doubled_slice)
 ZIP = (
-    hostile_name, hostile_name, odd_name, unnamed, zip_link, zip_bomb, lying_bomb, many_members, flag, flag, flag,
+    hostile_name, hostile_name, odd_name, unnamed, zip_link, zip_bomb, lying_bomb, many_members, flag,
+    flag, flag,
     other_compression,
 )  # fmt: skip

@@ -17,22 +17,28 @@ _NUMBERS = (
 )  # fmt: skip
 _TEXTS = (
     "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
-    "RescaleIntercept", "ImageType", "SeriesInstanceUID", "SeriesNumber", "SOPClassUID", "Modality", "InstanceNumber",
+    "RescaleIntercept", "ImageType", "SeriesInstanceUID", "SeriesNumber", "SOPClassUID", "Modality",
+    "InstanceNumber",
     "SpacingBetweenSlices", "PhotometricInterpretation", "ImagerPixelSpacing", "EchoTime", "RepetitionTime",
-    "InversionTime", "ScanningSequence", "AcquisitionContrast", "SeriesDescription", "TriggerTime", "EchoNumbers",
+    "InversionTime", "ScanningSequence", "AcquisitionContrast", "SeriesDescription", "TriggerTime",
+    "EchoNumbers",
     "GantryDetectorTilt", "AcquisitionTime", "SpecificCharacterSet", "TemporalPositionIdentifier",
 )  # fmt: skip
 _VALUES = (
-    "", "0", "-1", "1e400", "nan", "inf", "abc", "1\\2\\3\\4", "1e308\\1e308\\1e308", "nan\\0\\0", "0\\0", "0\\0\\0\\0\\0\\0",
-    "1\\0\\0\\1\\0\\0", "nan\\0\\0\\0\\1\\0", "99999999999", "2147483647", "\\\\\\", "LOCALIZER", "MOSAIC\\X", "ISO_IR 9999",
-    "1.2.840.10008.5.1.4.1.1.2\\1.2", "\x00\x01", "0.5\\0.5\\0.5", "-5\\-5", "1e-300\\1e-300", "1e39", "SEG", "é",
+    "", "0", "-1", "1e400", "nan", "inf", "abc", "1\\2\\3\\4", "1e308\\1e308\\1e308", "nan\\0\\0", "0\\0",
+    "0\\0\\0\\0\\0\\0",
+    "1\\0\\0\\1\\0\\0", "nan\\0\\0\\0\\1\\0", "99999999999", "2147483647", "\\\\\\", "LOCALIZER",
+    "MOSAIC\\X", "ISO_IR 9999",
+    "1.2.840.10008.5.1.4.1.1.2\\1.2", "\x00\x01", "0.5\\0.5\\0.5", "-5\\-5", "1e-300\\1e-300", "1e39",
+    "SEG", "é",
 )  # fmt: skip
 
 _REFUSED = (
     ("PixelSpacing", "0\\0"), ("PixelSpacing", "nan\\1"), ("PixelSpacing", "abc"), ("RescaleSlope", "0"),
     ("RescaleSlope", "nan"), ("ImagePositionPatient", "nan\\0\\0"), ("ImagePositionPatient", "1e400\\0\\0"),
     ("ImageOrientationPatient", "0\\0\\0\\0\\0\\0"), ("ImageOrientationPatient", "1\\0\\0\\1\\0\\0"),
-    ("NumberOfFrames", "2147483647"), ("NumberOfFrames", "-3"), ("Rows", 65535), ("Columns", 65535), ("Rows", 0),
+    ("NumberOfFrames", "2147483647"), ("NumberOfFrames", "-3"), ("Rows", 65535), ("Columns", 65535),
+    ("Rows", 0),
     ("SamplesPerPixel", 3), ("BitsAllocated", 0), ("BitsAllocated", 7),
 )  # fmt: skip
 """Tags and values that leave no sound volume, given to every file."""
@@ -69,7 +75,7 @@ def missing_tag(rng: np.random.Generator, original: Original) -> Mutant:
 
 def other_syntax(rng: np.random.Generator, original: Original) -> Mutant:
     """The file says that its pixels are compressed in another way."""
-    syntaxes = [uid for uid in pydicom.uid.AllTransferSyntaxes]
+    syntaxes = list(pydicom.uid.AllTransferSyntaxes)
     syntax = str(syntaxes[rng.integers(len(syntaxes))]).encode()
     changed = {}
     for name, data in original.files.items():

@@ -19,7 +19,8 @@ _NIFTI_REFUSED = (
     ("pixdim", 1, np.nan), ("pixdim", 2, 0), ("pixdim", 3, -2), ("pixdim", 1, np.inf), ("pixdim", 2, 1e30),
     ("srow_x", 0, np.nan), ("srow_y", 3, np.inf), ("srow_z", 2, 0), ("srow_x", 1, 5), ("srow_z", 3, np.nan),
     ("datatype", None, 0), ("datatype", None, 1), ("datatype", None, 32), ("datatype", None, 128),
-    ("datatype", None, 12345), ("vox_offset", None, 1e9), ("vox_offset", None, -5), ("vox_offset", None, np.nan),
+    ("datatype", None, 12345), ("vox_offset", None, 1e9), ("vox_offset", None, -5), ("vox_offset", None,
+    np.nan),
     ("vox_offset", None, np.inf), ("quatern_b", None, 2), ("quatern_c", None, np.nan),
 )  # fmt: skip
 """Field, index and value that leave no sound volume."""
@@ -79,12 +80,16 @@ def text_field(rng: np.random.Generator, original: Original) -> Mutant:
 
 
 _TEXT_VALUES = (
-    b"", b"0", b"-1", b"nan nan nan", b"inf inf inf", b"1e999 1 1", b"0 0 0", b"-1 2 3", b"99999999999999999999",
-    b"32 32 99999999", b"2147483647 2147483647 2147483647", b"4294967297 1 1", b"1 1 1", b"32 32", b"x" * 70000,
-    b"(1,0,0) (0,nan,0) (0,0,1)", b"(1e300,0,0) (0,1e300,0) (0,0,1e300)", b"none none none", b"\0", b"\xff\xfe",
+    b"", b"0", b"-1", b"nan nan nan", b"inf inf inf", b"1e999 1 1", b"0 0 0", b"-1 2 3",
+    b"99999999999999999999",
+    b"32 32 99999999", b"2147483647 2147483647 2147483647", b"4294967297 1 1", b"1 1 1", b"32 32",
+    b"x" * 70000,
+    b"(1,0,0) (0,nan,0) (0,0,1)", b"(1e300,0,0) (0,1e300,0) (0,0,1e300)", b"none none none", b"\0",
+    b"\xff\xfe",
     b"MET_STRING", b"MET_LONG_LONG_ARRAY", b"block", b"double", b"bzip2", b"hex", b"ascii", b"text", b"True",
     b"1 0 0 0 1 0 0 0 0", b"1 0 0 1 0 0 1 0 0", b"nan 0 0 0 1 0 0 0 1", b"%d.raw 1 999999999 1", b"LIST 2",
-    b"6.0 6.0", b"3.7", b"+", b"16 32 12", b"0x20 0x20 6", b"1_6 32 12", "٣٢ ٣٢ ٦".encode(), b"-9223372036854775808",
+    b"6.0 6.0", b"3.7", b"+", b"16 32 12", b"0x20 0x20 6", b"1_6 32 12", "٣٢ ٣٢ ٦".encode(),
+    b"-9223372036854775808",
 )  # fmt: skip
 
 
@@ -107,7 +112,7 @@ def text_huge(rng: np.random.Generator, original: Original) -> Mutant:
 
 def data_file_escapes(rng: np.random.Generator, original: Original) -> Mutant:
     """The header takes its voxels from a file outside its folder, or from something that is no file."""
-    name, lines, rest = _text_parts(original)
+    name, lines, _rest = _text_parts(original)
     place = [
         b"../" + OUTSIDE.encode(),
         b"ABSOLUTE",

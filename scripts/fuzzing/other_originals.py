@@ -70,7 +70,8 @@ def _checkpoint(folder: Path) -> Iterator[Original]:
     cfg = PlainConfig(backbone=ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1)), num_slices=1)
     texts = all_sentences(STRUCTURES)
     provenance = Provenance(
-        encoder="random", source="none", revision=None, pooling="none", lower_case=None, normalised=False, width=8,
+        encoder="random", source="none", revision=None, pooling="none", lower_case=None, normalised=False,
+        width=8,
         licence="CC0-1.0",
     )  # fmt: skip
     vectors = np.random.default_rng(0).normal(size=(len(texts), 8)).astype(np.float32)

@@ -91,8 +91,10 @@ def hostile_json(rng: np.random.Generator, original: Original) -> Mutant:
     names = [name for name in sorted(original.files) if name.endswith(".json")]
     name = names[rng.integers(len(names))]
     whole = [
-        b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"{}", b"3", b'"x"', b"NaN", b"9" * 6000, b"1e999", b"\xff",
-        b'{"structures": [' + b",".join(b'{"label": %d, "name": "n%d"}' % (n % 65535 + 1, n) for n in range(60_000)) + b"]}",
+        b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"{}", b"3", b'"x"', b"NaN", b"9" * 6000,
+        b"1e999", b"\xff",
+        b'{"structures": [' + b",".join(b'{"label": %d, "name": "n%d"}' % (n % 65535 + 1,
+        n) for n in range(60_000)) + b"]}",
         b'{"structures": [' + b'{"label": 1, "name": "a"},' * 60_000 + b'{"label": 2, "name": "a"}]}',
     ]  # fmt: skip
     if rng.random() < 0.3:
@@ -122,7 +124,7 @@ def _changed(rng: np.random.Generator, data: Any) -> Any:
 
 
 def fitting_damage(rng: np.random.Generator, original: Original) -> Mutant:
-    """Bits are flipped in a checkpoint, and its record of hashes is made to fit: only the content is left to refuse."""
+    """Bits are flipped in a checkpoint, and its record of hashes is made to fit the damage."""
     names = [name for name in sorted(original.files) if name not in ("run.json", "MODEL_CARD.md")]
     name = names[rng.integers(len(names))]
     data = bytearray(original.files[name])
