@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from nomina.errors import ConfigError
+from nomina.plain_files import parse_yaml, read_yaml
 
 T = TypeVar("T")
 
@@ -34,8 +34,8 @@ def load_config(cls: type[T], path: Path | str, overrides: Sequence[str] = ()) -
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = read_yaml(path) or {}
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, got a {type(data).__name__}")
@@ -50,10 +50,17 @@ def parse_config(cls: type[T], data: Any, *, source: str) -> T:
         return TypeAdapter(cls).validate_python(data)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {fault['input']!r:.80})"
+            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {_shown(fault['input'])})"
             for fault in error.errors()
         ]
         raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(lines)) from error
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python refuses to write numbers of thousands of digits.
+        return "a number of thousands of digits"
 
 
 def to_plain(value: Any) -> Any:
@@ -71,6 +78,6 @@ def _override(data: dict[str, Any], item: str) -> None:
         if not isinstance(data, dict):
             raise ConfigError(f"override {item!r}: {section!r} is a value, not a section")
     try:
-        data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data[last] = parse_yaml(text)
+    except ValueError as error:
         raise ConfigError(f"override {item!r}: its value is not YAML: {error}") from error

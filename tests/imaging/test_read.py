@@ -79,10 +79,10 @@ def test_nan_and_infinity_are_refused_with_the_file_name(tmp_path: Path, suffix:
 def test_an_unreadable_file_is_a_volume_error(
     tmp_path: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(VolumeError, match=r"scan\.nii\.gz cannot be read: Permission denied"):
         read_volume(scan)
 

@@ -1,6 +1,6 @@
 """Label schemes: which number means which structure in the label maps of each data set."""
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from functools import cache
@@ -17,6 +17,7 @@ from nomina.errors import ConfigError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_label_array
 from nomina.imaging.volume import LabelMap
+from nomina.plain_files import read_json
 
 MAX_LABEL = 65535
 """Largest label value: label maps are stored in at most 16 bits."""
@@ -166,7 +167,7 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
 def claimed_scheme(path: Path | str) -> str | None:
     """Name of the scheme that the JSON file beside a label map gives; None where it gives none we know."""
     try:
-        data = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        data = read_json(sidecar_path(path))
     except (OSError, ValueError):
         return None
     name = data.get("scheme") if isinstance(data, dict) else None
@@ -227,7 +228,7 @@ def _read_sidecar(path: Path) -> tuple[str | None, Mapping[int, str], frozenset[
             f"name its label scheme: {', '.join(scheme_names())}"
         )
     try:
-        data = json.loads(sidecar.read_text(encoding="utf-8"))
+        data = read_json(sidecar)
         entries = [(entry["label"], entry["name"]) for entry in data["structures"]]
         partial = {entry["label"] for entry in data.get("partial", ())}
         scheme = data.get("scheme")
@@ -249,6 +250,6 @@ def _read_sidecar(path: Path) -> tuple[str | None, Mapping[int, str], frozenset[
 
 
 def _refuse_twice(items: list[Any], what: str) -> None:
-    twice = sorted({item for item in items if items.count(item) > 1})
+    twice = sorted(item for item, count in Counter(items).items() if count > 1)
     if twice:
         raise SchemeError(f"{what} {', '.join(map(str, twice))}")

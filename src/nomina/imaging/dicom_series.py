@@ -17,6 +17,7 @@ from jaxtyping import Num
 from pydicom.pixels import get_decoder
 
 from nomina.errors import DicomError
+from nomina.imaging.dicom_file import check_header, check_pixels, check_tail, open_dicom
 from nomina.imaging.dicom_frames import (
     DRIFT_TOLERANCE_MM,
     Frame,
@@ -42,6 +43,8 @@ _TAGS = [
 _FIRST_TAGS = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
 """Files without a preamble start with group length, character set or image type."""
 
+_DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+
 _NOT_SCANS = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "SR", "KO", "REG", "DOC", "PLAN", "FID", "RWV"}
 
 
@@ -53,6 +56,8 @@ def looks_like_dicom(start: bytes) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """True when a file's first bytes are those of a DICOM file; False where it cannot be read."""
     try:
+        if not path.is_file():  # Opening a pipe would wait for ever.
+            return False
         with path.open("rb") as file:
             return looks_like_dicom(file.read(132))
     except OSError:
@@ -117,9 +122,10 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
     """Headers of the files that hold scan images, and notes on the others."""
     headers, num_foreign, others = [], 0, Counter[str]()
     for path in files:
-        if not path.is_file() or path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+        if path.is_dir() or path.name.startswith(".") or path.name.upper() == "DICOMDIR":
             continue
         if not is_dicom_file(path):
+            _refuse_lost(path)
             num_foreign += 1
             continue
         header = read_header(path)
@@ -139,6 +145,20 @@ def _scan_headers(files: Sequence[Path]) -> tuple[list[tuple[Path, Any]], list[s
     return headers, notes
 
 
+def is_dicom_name(path: Path) -> bool:
+    """True when a file's name ends like that of a DICOM file."""
+    return path.suffix.lower() in _DICOM_SUFFIXES
+
+
+def _refuse_lost(path: Path) -> None:
+    """Refuse what by its name should be a DICOM file: left out, it could be the lost end of the stack."""
+    if is_dicom_name(path):
+        raise DicomError(
+            f"{path.name} is not a DICOM file, though its name says so; copy it again or take it out",
+            code="damaged-file",
+        )
+
+
 def holds_scan(header: Any) -> bool:
     """True when a file holds images of a scan; False for segmentations, reports, plans and the like."""
     is_image = "Rows" in header and "Columns" in header
@@ -155,22 +175,30 @@ def read_header(path: Path, more_tags: Sequence[str] = ()) -> Any:
     Raises:
         DicomError: The file is damaged.
     """
+    if not is_dicom_file(path):
+        raise DicomError(f"{path.name} is not a DICOM file; copy it again", code="damaged-file")
     try:
         with _tolerant():
-            header = pydicom.dcmread(
-                path, stop_before_pixels=True, force=True, specific_tags=[*_TAGS, *more_tags]
-            )
+            header = open_dicom(path, [*_TAGS, *more_tags])
             for _ in header.iterall():
                 pass  # Values are parsed when first touched: here, where a damaged one is caught.
+    except DicomError:
+        raise
     except Exception as error:
         raise DicomError(
             f"{path.name} is damaged ({type(error).__name__}); copy it again", code="damaged-file"
         ) from error
+    check_header(header, path.name)
     if "SOPClassUID" not in header:
         raise DicomError(f"{path.name} is damaged: its header ends early; copy it again", code="damaged-file")
-    if ("Rows" not in header or "Columns" not in header) and "Image Storage" in header.SOPClassUID.name:
+    if ("Rows" not in header or "Columns" not in header) and "Image Storage" in _class_name(header):
         raise DicomError(f"{path.name} is damaged: it has no image size; copy it again", code="damaged-file")
     return header
+
+
+def _class_name(header: Any) -> str:
+    """What kind of object a file holds, e.g. "CT Image Storage"."""
+    return pydicom.uid.UID(str(header.SOPClassUID)).name
 
 
 def _one_series(headers: list[tuple[Path, Any]], series_uid: str | None) -> list[tuple[Path, Any]]:
@@ -264,7 +292,8 @@ def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
     """All frames of a file, and whether the decoder applied slope and intercept already."""
     try:
         with _tolerant():
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = open_dicom(path)
+            check_pixels(dataset)
             if "TransferSyntaxUID" not in dataset.file_meta:  # a file without a preamble
                 is_implicit, _ = dataset.original_encoding
                 dataset.file_meta.TransferSyntaxUID = (
@@ -272,6 +301,7 @@ def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:
                 )
             syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed and not get_decoder(syntax).is_available:
+                check_tail(dataset, path)
                 # JPEG (lossless) has no permissively licensed decoder for pydicom; SimpleITK brings its own.
                 pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
                 return pixels.reshape(-1, *pixels.shape[-2:]), True

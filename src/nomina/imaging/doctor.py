@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nomina.errors import VolumeError
-from nomina.imaging.dicom_series import is_dicom_file, looks_like_dicom
+from nomina.imaging.dicom_series import is_dicom_file, is_dicom_name, looks_like_dicom
 from nomina.imaging.dicom_zip import extract_dicom
 from nomina.imaging.doctor_dicom import examine_dicom
 from nomina.imaging.doctor_finding import Examination, Finding, refusal
@@ -52,7 +52,7 @@ def _walk(folder: Path) -> Iterator[Examination]:
 
 
 def _is_dicom_image(path: Path) -> bool:
-    return path.name.upper() != "DICOMDIR" and is_dicom_file(path)
+    return path.name.upper() != "DICOMDIR" and (is_dicom_name(path) or is_dicom_file(path))
 
 
 def _examine_file(path: Path) -> list[Examination]:

@@ -165,7 +165,7 @@ def _header_findings(members: _Headers) -> Iterator[Finding]:
             "Nothing to do for nomina; programs that read only the first frame need single slices.",
         )
     spacing, imager = first.get("PixelSpacing"), first.get("ImagerPixelSpacing")
-    if spacing and imager and not np.allclose(np.array(spacing, float), np.array(imager, float), rtol=0.01):
+    if spacing and imager and not _is_close(spacing, imager):
         yield Finding(
             "spacing-conflict",
             "warning",
@@ -188,6 +188,11 @@ def _header_findings(members: _Headers) -> Iterator[Finding]:
     yield from _order_findings(members)
 
 
+def _is_close(spacing: Any, other: Any) -> bool:
+    one, two = np.atleast_1d(np.array(spacing, dtype=float)), np.atleast_1d(np.array(other, dtype=float))
+    return one.shape == two.shape and bool(np.allclose(one, two, rtol=0.01))
+
+
 def _frames_or_none(path: Path, header: Any) -> list[Frame]:
     """The frames of a file; none where the reader will refuse it."""
     try:
@@ -201,7 +206,7 @@ def _order_findings(members: _Headers) -> Iterator[Finding]:
     placed = [
         (float(np.cross(*frames[0].directions) @ frames[0].position), int(header.InstanceNumber))
         for path, header in members
-        if header.get("InstanceNumber") is not None and len(frames := _frames_or_none(path, header)) == 1
+        if isinstance(header.get("InstanceNumber"), int) and len(frames := _frames_or_none(path, header)) == 1
     ]
     numbers = [number for _, number in sorted(placed)]
     steps = set(np.sign(np.diff(numbers)).astype(int).tolist())
@@ -270,4 +275,4 @@ def _with_rescale(finding: Finding, volume: Volume, members: _Headers) -> Findin
 
 
 def _numbers(values: Any) -> str:
-    return " × ".join(f"{float(value):.4g}" for value in values)
+    return " × ".join(f"{value:.4g}" for value in np.atleast_1d(np.array(values, dtype=float)))

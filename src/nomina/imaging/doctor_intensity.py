@@ -81,6 +81,8 @@ def _blank_slices(volume: Volume) -> Iterator[Finding]:
         others = tuple(other for other in range(3) if other != axis)
         is_blank = array.min(axis=others) == array.max(axis=others)
         filled = np.flatnonzero(~is_blank)
+        if not filled.size:  # Every slice has one value of its own.
+            continue
         inside = np.flatnonzero(is_blank[filled[0] : filled[-1] + 1]) + filled[0]
         if inside.size:
             yield Finding(

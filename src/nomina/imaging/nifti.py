@@ -6,19 +6,24 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
-from isal.igzip_lib import IsalError
 from jaxtyping import Float, Num
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from nomina.errors import VolumeError
 from nomina.imaging.grid import Grid
+from nomina.imaging.packed import SLACK_BYTES, check_size, read_part, unpack, unpacked_start
 from nomina.imaging.rescale import rescaled
 from nomina.imaging.volume import Volume
 
 FORM_TOLERANCE_MM = 1e-2
 """qform and sform agree when no corner of the field of view differs by more than this (beyond rounding)."""
+
+MAX_OFFSET = 2**30
+"""Header extensions before the voxels are shorter than this in bytes [choice]."""
+
+_HEADER_BYTES = 544
+"""Longest header, that of NIfTI-2 with the mark for extensions."""
 
 _UNITS = {0: ("unknown", 1.0), 1: ("metre", 1000.0), 2: ("millimetre", 1.0), 3: ("micron", 0.001)}
 
@@ -34,12 +39,12 @@ def read_nifti(path: Path) -> Volume:
         VolumeError: The file is not a NIfTI file, is damaged, is not a single 3D volume of real numbers, or
             its header does not say, or contradicts itself on, where the voxels are.
     """
-    raw, notes = _bytes(path)
-    header = _header(raw)
+    is_packed, notes = _is_packed(path)
+    header = _header(unpacked_start(path, _HEADER_BYTES) if is_packed else read_part(path, 0, _HEADER_BYTES))
     if int(header["qform_code"]) > 0 and header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # "qfac", as the standard's reference code does
         notes.append("The qform names no handedness; right-handed axes were assumed.")
-    array = _voxels(raw, header)
+    array = _voxels(path, is_packed, header)
     if array.ndim > 3 and set(array.shape[3:]) == {1}:
         array = array.reshape(array.shape[:3], order="F")
         notes.append("A trailing fourth axis of size 1 was dropped.")
@@ -79,22 +84,13 @@ def form_gap_mm(header: Any, shape: tuple[int, ...]) -> float:
     return max(float(gap) - rounding_rad * extent_mm, 0.0)
 
 
-def _bytes(path: Path) -> tuple[bytes, list[str]]:
-    data = path.read_bytes()
-    is_packed = data[:2] == b"\x1f\x8b"
-    notes = []
-    if is_packed != path.name.lower().endswith(".gz") and data:
-        notes.append(
-            f"The file is {'' if is_packed else 'not '}gzip-compressed although its name says otherwise."
-        )
-    if is_packed:
-        try:
-            data = igzip.decompress(data)
-        except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # the stub calls it an instance
-            raise VolumeError(
-                "the compressed data are truncated or damaged; copy the file again", code="damaged-voxels"
-            ) from error
-    return data, notes
+def _is_packed(path: Path) -> tuple[bool, list[str]]:
+    """Whether a file is compressed, and a note where its name says otherwise."""
+    is_packed = read_part(path, 0, 2) == b"\x1f\x8b"
+    if is_packed == path.name.lower().endswith(".gz"):
+        return is_packed, []
+    note = f"The file is {'' if is_packed else 'not '}gzip-compressed although its name says otherwise."
+    return is_packed, [note]
 
 
 def _header(raw: bytes) -> Any:
@@ -110,14 +106,14 @@ def _header(raw: bytes) -> Any:
     try:
         header = kind.from_fileobj(BytesIO(raw), check=False)
         header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
-    except (HeaderDataError, WrapStructError, KeyError, ValueError) as error:
+    except (HeaderDataError, WrapStructError, KeyError, ValueError, OverflowError) as error:
         raise VolumeError(
             f"the NIfTI header is damaged ({error}); export the scan again", code="damaged-header"
         ) from error
     return header
 
 
-def _voxels(raw: bytes, header: Any) -> Num[np.ndarray, "..."]:
+def _voxels(path: Path, is_packed: bool, header: Any) -> Num[np.ndarray, "..."]:
     dtype, shape = header.get_data_dtype(), header.get_data_shape()
     if dtype.kind not in "iuf":
         kind = "complex numbers" if dtype.kind == "c" else "colours"
@@ -129,21 +125,41 @@ def _voxels(raw: bytes, header: Any) -> Num[np.ndarray, "..."]:
         raise VolumeError(
             f"the header gives an impossible shape {shape}; export the scan again", code="damaged-header"
         )
-    offset = int(header["vox_offset"]) or header.single_vox_offset
-    count = int(np.prod([int(size) for size in shape], dtype=object))
-    if offset < 0 or len(raw) < offset + count * dtype.itemsize:
+    offset = _offset(header)
+    num_bytes = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
+    check_size(num_bytes, path.stat().st_size, is_packed=is_packed)
+    raw = (
+        memoryview(_unpacked(path, offset + num_bytes))[offset : offset + num_bytes]
+        if is_packed
+        else read_part(path, offset, num_bytes)
+    )
+    if len(raw) < num_bytes:
         raise VolumeError(
-            f"the file is truncated: {len(raw)} bytes, expected {offset + count * dtype.itemsize}; "
-            f"copy it again",
+            f"the file is truncated: {len(raw)} bytes of voxels, expected {num_bytes}; copy it again",
             code="truncated",
         )
-    stored = np.frombuffer(raw, dtype, count, offset).astype(dtype.newbyteorder("="))
+    stored = np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="))
     slope, intercept = header.get_slope_inter()
     if slope is not None:
         stored = rescaled(stored, slope=slope, intercept=intercept)
     if stored.dtype.itemsize > 8:
         stored = stored.astype(np.float64)
     return stored.reshape(shape, order="F")
+
+
+def _offset(header: Any) -> int:
+    offset = float(header["vox_offset"]) or header.single_vox_offset
+    if not 0 <= offset <= MAX_OFFSET:
+        raise VolumeError(
+            f"the header puts the voxels at byte {offset:g}, expected at most {MAX_OFFSET}; export it again",
+            code="damaged-header",
+        )
+    return int(offset)
+
+
+def _unpacked(path: Path, num_bytes: int) -> bytearray:
+    with path.open("rb") as file:
+        return unpack(file, num_bytes + SLACK_BYTES)
 
 
 def _remedy(num_axes: int) -> str:
@@ -173,6 +189,8 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
         raise VolumeError(
             f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
         ) from error
+    if quaternion_affine is not None and not np.isfinite(quaternion_affine).all():
+        raise VolumeError("the qform holds NaN or infinity; set it from the sform", code="bad-qform")
     if not has_sform:
         return np.array(quaternion_affine, dtype=np.float64)
     affine = np.array(header.get_sform(), dtype=np.float64)

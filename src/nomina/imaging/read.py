@@ -12,8 +12,9 @@ from nomina.errors import DicomError, GridMismatchError, VolumeError
 from nomina.imaging.dicom_series import is_dicom_file, read_series
 from nomina.imaging.dicom_zip import extract_dicom
 from nomina.imaging.grid import Grid
-from nomina.imaging.itk_files import read_metaimage, read_nrrd
+from nomina.imaging.metaimage import read_metaimage
 from nomina.imaging.nifti import read_nifti
+from nomina.imaging.nrrd import read_nrrd
 from nomina.imaging.volume import Volume
 
 _READERS = {
@@ -54,6 +55,11 @@ def read_volume(path: Path | str, *, series_uid: str | None = None) -> Volume:
         raise VolumeError(
             f"{path} cannot be read: {error.strerror or error}; check the name and permissions",
             code="no-access",
+        ) from error
+    except MemoryError as error:
+        raise VolumeError(
+            f"{path} needs more memory than there is; cut the scan into parts, or use a larger machine",
+            code="no-memory",
         ) from error
     except (VolumeError, GridMismatchError) as error:
         kind = DicomError if isinstance(error, DicomError) else VolumeError
@@ -157,6 +163,8 @@ def _read(path: Path, series_uid: str | None) -> Volume:
         return read_series(path, series_uid)
     if not path.exists():
         raise VolumeError("no such file or folder; check the name", code="missing-file")
+    if not path.is_file():
+        raise VolumeError("this is a pipe or a device, expected a file; give a file", code="not-a-file")
     if path.stat().st_size == 0:
         raise VolumeError("the file is empty; copy or export it again", code="empty-file")
     if suffix := _suffix(path):

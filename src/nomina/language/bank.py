@@ -7,12 +7,16 @@ what the encoder `table:<file.npz>` reads.
 import dataclasses
 import hashlib
 import json
+import math
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +25,13 @@ from nomina.errors import CheckpointError, EncoderError
 from nomina.imaging.files import atomic_path
 
 _FORMAT = "nomina-prompt-bank-1"
+
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
+    OverflowError, SyntaxError, tokenize.TokenError, struct.error, zlib.error, zipfile.BadZipFile,
+    EncoderError,
+)  # fmt: skip
+"""What NumPy, zipfile and JSON raise on damaged files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,23 +149,19 @@ class PromptBank:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                vectors = arrays["vectors"]
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
+            with path.open("rb") as file:
+                _refuse_compressed(file)
+                with np.load(file, allow_pickle=False) as arrays:
+                    header = json.loads(arrays["header"].tobytes())
+                    vectors = arrays["vectors"]
             if header["format"] != _FORMAT:
                 raise ValueError(f"format is {header['format']!r}, expected {_FORMAT!r}")
             bank = cls(tuple(header["texts"]), vectors, Provenance(**header["provenance"]))
         except FileNotFoundError as error:
             raise CheckpointError(f"there is no prompt bank at {path}") from error
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            zipfile.BadZipFile,
-            EncoderError,
-        ) as error:
+        except _DAMAGE as error:
             raise CheckpointError(
                 f"{path} is not a whole prompt bank ({error}); copy the checkpoint again or make "
                 "the bank anew"
@@ -176,6 +183,28 @@ class PromptBank:
             "texts": list(self.texts),
             "provenance": dataclasses.asdict(self.provenance),
         }
+
+
+def _refuse_compressed(file: IO[bytes]) -> None:
+    """`save` stores arrays as they are; compressed ones could unpack to any size."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its arrays are compressed, expected them as they are")
+        for member in members:
+            with archive.open(member) as opened:
+                _check_array(opened, member.file_size)
+    file.seek(0)
+
+
+def _check_array(file: IO[bytes], num_bytes: int) -> None:
+    """Refuse an array whose header declares more than its member holds, before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"an array has format {version}, expected (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > num_bytes:
+        raise ValueError(f"an array of {num_bytes} bytes declares shape {shape} of {dtype}")
 
 
 def _json_bytes(data: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from nomina.config import to_plain
 from nomina.errors import ConfigError, NominaError
+from nomina.folder_lock import locked_folder
 from nomina.language.bank import PromptBank
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.prompts import NUM_PARAPHRASES, all_sentences, image_statements
@@ -32,7 +34,13 @@ from nomina.learning.training_state import TrainingState, resume, save_state
 from nomina.learning.validate import validate
 from nomina.networks.atm_net import ATMNetConfig, NetworkOutput
 from nomina.networks.build import SliceNetwork, build_network
-from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.checkpoint import (
+    Checkpoint,
+    CheckpointConfig,
+    load_checkpoint,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from nomina.networks.swin_unetr import SwinUNETRConfig
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
@@ -94,11 +102,18 @@ def fit(recipe: Recipe, out: Path, *, accelerator: str = "auto", devices: int | 
     """
     fabric = _fabric(recipe.train, accelerator, devices)
     fabric.launch()
+    with locked_folder(out, "training") if fabric.is_global_zero else nullcontext():
+        return _fit(fabric, recipe, out)
+
+
+def _fit(fabric: "Fabric", recipe: Recipe, out: Path) -> Path:
     start = None if recipe.initial_checkpoint is None else load_checkpoint(recipe.initial_checkpoint)
     data = open_training_data(recipe.data)
     bank = _make_bank(recipe, data) if start is None else _kept_bank(recipe, start)
     state = _first_state(recipe, data, bank, start, fabric.device)
-    out.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        for name in ("best", "last"):
+            restore_checkpoint(out / name)
     resume(state, recipe, out)
     network, optimiser = fabric.setup(_Forward(state.network), state.optimiser)
     wordings = (encode_prompts(bank, data.structures, paraphrase=p) for p in range(NUM_PARAPHRASES))

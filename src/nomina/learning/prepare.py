@@ -20,6 +20,7 @@ from jaxtyping import Float16, UInt8
 from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.assessment.scheme_check import check_label_map
 from nomina.errors import CaseError, NominaError, OutputError
+from nomina.folder_lock import locked_folder
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import normalise, resample_classes
 from nomina.imaging.read import read_label_array, read_volume
@@ -248,6 +249,19 @@ def _run(
     on_case: Callable[[str], None],
 ) -> PreparedDataset:
     _require_distinct_ids(jobs)
+    with locked_folder(out, "preparing cases"):
+        return _run_alone(jobs, out, config, workers, force, skip_bad, on_case)
+
+
+def _run_alone(
+    jobs: Sequence[_Job],
+    out: Path,
+    config: PrepareConfig,
+    workers: int,
+    force: bool,
+    skip_bad: bool,
+    on_case: Callable[[str], None],
+) -> PreparedDataset:
     dataset, todo = _start(jobs, out, config, force)
     write_index(dataset)
     for job in set(jobs).difference(todo):
@@ -275,10 +289,6 @@ def _start(
     jobs: Sequence[_Job], out: Path, config: PrepareConfig, force: bool
 ) -> tuple[PreparedDataset, list[_Job]]:
     """The dataset without the cases that are to be made, and the jobs that make them."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error}; choose another folder") from error
     old = _earlier(out, config, force)
     asked = {case_id: job for job in jobs for case_id in job.case_ids}
     strangers = [case.id for case in old.cases if case.id in asked and asked[case.id].dataset != case.dataset]

@@ -8,6 +8,7 @@ A case is part of the dataset once its record stands in `dataset.json`, which is
 """
 
 import json
+import tokenize
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +24,16 @@ from nomina.imaging.files import atomic_path, write_text_atomic
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation
 from nomina.learning.cases import natural_order
+from nomina.plain_files import read_json
 
 FORMAT = 1
 """Goes up whenever the same source would give other voxels."""
 
 IGNORED = 255
 """Class index of voxels that neither loss nor metrics look at."""
+
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises on damaged arrays."""
 
 _VERTEBRAE = tuple(f"{level} vertebra" for level in levels_between("L5", "T9"))
 _DISCS = tuple(f"{upper}-{lower} disc" for lower, upper in pairwise(levels_between("S1", "T9")))
@@ -93,8 +98,10 @@ class PreparedEntry:
     def _open(self, kind: str, dtype: type) -> np.ndarray:
         path = _array_path(self.folder, self.id, kind)
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
             array = np.load(path, mmap_mode="r")
-        except (OSError, EOFError, ValueError) as error:
+        except _DAMAGE as error:
             raise CaseError(
                 f"case {self.id}: {path} cannot be read ({error}); run `nomina prepare` again"
             ) from error
@@ -147,21 +154,32 @@ def read_prepared(folder: Path) -> PreparedDataset | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content.pop("format")
         if version != FORMAT:
             raise CaseError(
                 f"{path} has format {version}, this version of nomina reads {FORMAT}; prepare it "
                 f"anew with --force"
             )
-        cases = [{"folder": folder, **case} for case in content.pop("cases")]
-        return TypeAdapter(PreparedDataset).validate_python({"folder": folder, "cases": cases, **content})
+        cases = [{**case, "folder": folder} for case in content.pop("cases")]
+        dataset = TypeAdapter(PreparedDataset).validate_python({**content, "folder": folder, "cases": cases})
+        _refuse_strange_ids(dataset)
+        return dataset
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, CaseError):
             raise
         raise CaseError(
             f"{path} is not the index of a prepared dataset ({error}); prepare it anew with --force"
         ) from error
+
+
+def _refuse_strange_ids(dataset: PreparedDataset) -> None:
+    """Ids are parts of file names: none may lead out of the folder."""
+    for case in dataset.cases:
+        if not case.id or "\0" in case.id or {"/", "\\"} & set(case.id):
+            raise ValueError(f"{case.id[:80]!r} is no id of a case")
+        if min(case.shape) < 1:
+            raise ValueError(f"case {case.id} has the impossible shape {case.shape}")
 
 
 def write_index(dataset: PreparedDataset) -> None:

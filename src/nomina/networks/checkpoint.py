@@ -9,6 +9,7 @@ run.json            how it was trained, and the sha256 of the files above
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -39,6 +40,10 @@ from nomina.networks.contract import (
 )
 from nomina.networks.la_caf import LACAF
 from nomina.networks.words import ClassPrompts
+from nomina.plain_files import read_json
+
+MAX_FILE_BYTES = 8 * 2**30
+"""Longest file of a checkpoint that is read [choice: two thousand million numbers]."""
 
 
 @config
@@ -102,8 +107,7 @@ def save_checkpoint(
     """
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     try:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        restore_checkpoint(folder)
         part.mkdir(parents=True)
         stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
         plain = to_plain(cfg)
@@ -125,6 +129,15 @@ def save_checkpoint(
         ) from error
 
 
+def restore_checkpoint(folder: Path) -> None:
+    """Put right what a killed `save_checkpoint` left: the older checkpoint comes back, half ones go."""
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    if old.is_dir() and not folder.exists():
+        os.replace(old, folder)
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint folder.
 
@@ -136,14 +149,17 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     run = _read_json(folder, "run.json")
     recorded = _checked_files(folder, run)
     plain = _read_json(folder, "config.json")
+    if not isinstance(plain, dict):
+        raise CheckpointError(f"checkpoint {folder}: config.json holds no settings; copy the folder again")
     check_format(folder, plain, run)
     try:
         cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    structures = tuple(str(name) for name in _read_json(folder, "structures.json"))
+    structures = _structures(folder)
     bank = PromptBank.load(folder / "bank.npz")
     _check_fit(folder, cfg, structures, bank)
+    _check_size(cfg.network, structures, bank, folder / "model.safetensors")
     network = build_network(cfg.network, structures, text_width=bank.vectors.shape[1])
     _load_weights(network, folder / "model.safetensors")
     network.eval().to(device)
@@ -190,6 +206,37 @@ def _header(path: Path) -> Mapping[str, str] | None:
         raise CheckpointError(f"{path} cannot be read: {error}; copy the whole folder again") from error
 
 
+def _structures(folder: Path) -> tuple[str, ...]:
+    names = _read_json(folder, "structures.json")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"checkpoint {folder}: structures.json is no list of names; copy the folder again"
+        )
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"checkpoint {folder}: structures.json repeats a name; copy the folder again")
+    return tuple(names)
+
+
+def _check_size(cfg: NetworkConfig, structures: tuple[str, ...], bank: PromptBank, path: Path) -> None:
+    """Refuse a network that is larger than its weights, before memory is taken for it."""
+    try:
+        with safe_open(path, "pt") as file:
+            num_stored = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; copy the folder again") from error
+    try:
+        with torch.device("meta"):
+            empty = build_network(cfg, structures, text_width=bank.vectors.shape[1])
+    except RuntimeError:  # MONAI's Swin UNETR reads values while it is built.
+        return
+    num_needed = sum(value.numel() for value in empty.state_dict().values())
+    if num_needed != num_stored:
+        raise CheckpointError(
+            f"{path} does not fit the network in config.json: it holds {num_stored} numbers, the network "
+            f"has {num_needed}"
+        )
+
+
 def _load_weights(network: Network, path: Path) -> None:
     try:
         weights = {name: value.float() for name, value in load_file(path).items()}
@@ -200,7 +247,7 @@ def _load_weights(network: Network, path: Path) -> None:
 
 def _read_json(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return read_json(folder / name)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is not a checkpoint folder: it has no {name}") from error
     except (OSError, ValueError) as error:
@@ -210,5 +257,7 @@ def _read_json(folder: Path, name: str) -> Any:
 
 
 def _sha256(path: Path) -> str:
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path} has more than {MAX_FILE_BYTES} bytes; copy the checkpoint again")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

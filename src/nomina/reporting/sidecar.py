@@ -12,6 +12,7 @@ from nomina.anatomy.schemes import LabelScheme, sidecar_path
 from nomina.anatomy.structures import structure
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.segmentation import Segmentation
+from nomina.plain_files import read_json
 
 FORMAT = "nomina-segmentation-1"
 """Name and version of the file's layout."""
@@ -124,7 +125,7 @@ def write_sidecar(segmentation: Segmentation, label_map_path: Path, *, source: s
 def is_sidecar(path: Path) -> bool:
     """Whether a file is a JSON file that `write_sidecar` wrote, in this or another version of the layout."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError):
         return False
     written_by = data.get("format") if isinstance(data, dict) else None
@@ -134,7 +135,7 @@ def is_sidecar(path: Path) -> bool:
 def describes_label_map(path: Path) -> bool:
     """Whether a file is a JSON file that says what the labels of a label map mean."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and isinstance(data.get("structures"), list) and "scheme" in data

@@ -1,0 +1,1 @@
+"""Damaged and hostile files for `scripts/fuzz_readers.py`."""
