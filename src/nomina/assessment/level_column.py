@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from nomina.assessment.spine_levels import LEVELS_UPWARDS, SpineKind, spine_kind
+from nomina.anatomy.levels import LEVELS_UPWARDS
+from nomina.assessment.spine_levels import SpineKind, spine_kind
 
 UNREACHABLE = 10_000
 """Half levels between two states that no way upwards joins."""

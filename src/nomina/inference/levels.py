@@ -13,6 +13,7 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
+from nomina.anatomy.levels import LEVELS_UPWARDS
 from nomina.assessment.level_finding import (
     Given,
     LevelFinding,
@@ -23,7 +24,7 @@ from nomina.assessment.level_finding import (
     identify_levels,
 )
 from nomina.assessment.level_instances import scan_end
-from nomina.assessment.spine_levels import LEVELS_UPWARDS, spine_kind, spine_rank
+from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.lookup import looked_up
 
 MIN_INSTANCE_SHARE = 0.2
