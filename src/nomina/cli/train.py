@@ -28,13 +28,12 @@ def train(
     devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
 ) -> None:
     """Train a network as a recipe says."""
-    from nomina.config import load_config
     from nomina.learning.fit import fit
-    from nomina.learning.recipe import Recipe
+    from nomina.learning.recipe import load_recipe
 
     # Progress is what one watches a training for; `nomina` alone says only warnings.
     logging.getLogger("nomina.learning").setLevel(logging.INFO)
-    loaded = load_config(Recipe, recipe, overrides or ())
+    loaded = load_recipe(recipe, overrides or ())
     best = fit(
         loaded,
         Path("runs") / loaded.name if out is None else out,

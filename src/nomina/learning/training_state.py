@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nomina.config import to_plain
+from nomina.config import parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.imaging.files import atomic_path
-from nomina.learning.recipe import Recipe
-from nomina.networks.build import SliceNetwork
+from nomina.learning.recipe import AnyRecipe, BlockRecipe, Recipe
+from nomina.networks.build import Network
 
 STATE_FILE = "state.safetensors"
 
@@ -24,7 +24,7 @@ STATE_FILE = "state.safetensors"
 class TrainingState:
     """Everything that changes while training."""
 
-    network: SliceNetwork
+    network: Network
     averaged: dict[str, Tensor]
     """EMA of the weights: what is validated and saved."""
     optimiser: torch.optim.AdamW
@@ -35,7 +35,7 @@ class TrainingState:
     """One record per validation."""
 
 
-def save_state(state: TrainingState, recipe: Recipe, folder: Path) -> None:
+def save_state(state: TrainingState, recipe: Recipe | BlockRecipe, folder: Path) -> None:
     """Write weights, averages, optimiser moments, step and history to one file, replaced in one step.
 
     Raises:
@@ -63,7 +63,7 @@ def save_state(state: TrainingState, recipe: Recipe, folder: Path) -> None:
             ) from error
 
 
-def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
+def resume(state: TrainingState, recipe: Recipe | BlockRecipe, folder: Path) -> None:
     """Set `state` to what `save_state` wrote; leave it alone where there is no file.
 
     Raises:
@@ -79,7 +79,7 @@ def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
-    if _without_length(meta["recipe"]) != _without_length(to_plain(recipe)):
+    if _without_length(_as_now(meta["recipe"])) != _without_length(to_plain(recipe)):
         raise ConfigError(
             f"{folder} holds a run of another recipe; train into another folder, or remove it to start anew"
         )
@@ -110,6 +110,14 @@ def _load_moments(optimiser: torch.optim.AdamW, stored: Mapping[str, Tensor]) ->
 
 def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with the keys that have come since; as it is where it is no recipe any more."""
+    try:
+        return dict(to_plain(parse_config(AnyRecipe, stored, source=STATE_FILE)))  # type: ignore[arg-type]
+    except ConfigError:
+        return stored
 
 
 def _without_length(recipe: dict[str, Any]) -> dict[str, Any]:
