@@ -14,9 +14,10 @@ from nomina.anatomy.resolve import resolve_all
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import normalise
+from nomina.imaging.preparations import prepare_image
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.blocks import nameable, segment_blocks
 from nomina.inference.cleaning import without_islands
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, winning_classes
@@ -58,8 +59,7 @@ class Segmenter:
             device: "cpu", "cuda", "cuda:1" …; "auto" takes a GPU where there is one.
 
         Raises:
-            CheckpointError: There is no such checkpoint, its folder is incomplete or altered, or its network
-                does not see slices.
+            CheckpointError: There is no such checkpoint, or its folder is incomplete or altered.
             ConfigError: A GPU is asked for where there is none.
         """
         folder = SHIPPED / str(model)
@@ -74,9 +74,7 @@ class Segmenter:
             device = "cuda" if has_gpu else "cpu"
         if device.startswith("cuda") and not has_gpu:
             raise ConfigError(f"device {device!r} was asked for, but torch finds no GPU here; use device cpu")
-        segmenter = cls(load_checkpoint(folder, device=device))
-        segmenter._slice_network()
-        return segmenter
+        return cls(load_checkpoint(folder, device=device))
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
         """Names of the structures that the words mean, in order; None means all that the model knows.
@@ -86,7 +84,10 @@ class Segmenter:
         """
         if prompts is None:
             return self.checkpoint.structures
-        return tuple(found.name for found in resolve_all(prompts, within=self.checkpoint.structures))
+        known = self.checkpoint.structures
+        if isinstance(self.checkpoint.network, LACAF):
+            known = nameable(known)
+        return tuple(found.name for found in resolve_all(prompts, within=known))
 
     def __call__(
         self,
@@ -128,7 +129,7 @@ class Segmenter:
             CheckpointError: The checkpoint's network hears no words.
         """
         if not isinstance(self.checkpoint.network, ATMNet):
-            raise CheckpointError(f"checkpoint {self.checkpoint.name} hears no words, so it has no oracle")
+            raise CheckpointError(f"checkpoint {self.checkpoint.name} hears no facts, so it has no oracle")
         facts = facts_from_label_map(reference, sequence=volume.sequence)
         return self._segment(volume, prompts, "oracle", facts, None)
 
@@ -142,8 +143,10 @@ class Segmenter:
     ) -> Segmentation:
         asked, known = self.resolve(prompts), self.checkpoint.structures
         self._check_modality(volume)
+        if isinstance(self.checkpoint.network, LACAF):
+            return segment_blocks(self.checkpoint, volume, asked, prompts=prompts or (), progress=progress)
         canonical = volume.canonical()
-        image, grid = normalise(canonical, self.checkpoint.config.preparation)
+        image, grid = prepare_image(canonical, self.checkpoint.config.preparation)
         window = self._window(image)
         words, facts = self._words(image, window, mode, stated)
         if progress:
@@ -203,8 +206,8 @@ class Segmenter:
         network, cfg = self.checkpoint.network, self.checkpoint.config.network
         if isinstance(network, LACAF) or isinstance(cfg, LACAFConfig):
             raise CheckpointError(
-                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels; "
-                f"this Segmenter goes through a scan by sagittal slices: use an atm_net or plain checkpoint"
+                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels, not "
+                f"slices"
             )
         return network, cfg.num_slices
 
