@@ -15,6 +15,9 @@ MIN_VOLUME_ML = 1.0
 SURE = 0.7
 """A tree of lower mean probability is reported as uncertain [choice]."""
 
+CUT_SHARE = 0.1
+"""Lungs are cut where the border shows this share of their largest section [choice: a trachea has 0.02]."""
+
 
 def judge_vessels(
     asked: Sequence[str],
@@ -63,7 +66,10 @@ def _not_found(name: str, volume_ml: float, *, has_lungs: bool) -> Verdict:
 
 
 def _reaches_border(lungs: LabelMap) -> bool:
-    """Whether the scan ends inside the lungs."""
-    array = lungs.array
-    faces = (array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])
-    return any(face.any() for face in faces)
+    """Whether the scan ends inside the lungs; the trachea, which may hang on them, ends there always."""
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        areas = (lungs.array != 0).sum(axis=others)
+        if max(areas[0], areas[-1]) >= CUT_SHARE * areas.max():
+            return True
+    return False
