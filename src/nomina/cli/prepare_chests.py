@@ -1,6 +1,7 @@
-"""`nomina prepare lung-phantoms` and `ct-folder`: chest CTs → the folder that training reads."""
+"""`nomina prepare lung-phantoms`, `ct-folder`, `airrc`, `hipas`, `parse2022`: chest CTs for training."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from nomina.cli.prepare_report import (
     select,
     show,
 )
+
+if TYPE_CHECKING:
+    from nomina.learning.prepared import PrepareConfig
 
 app = typer.Typer()
 
@@ -83,10 +87,84 @@ def prepare_ct_folder(
     as_json: AsJson = False,
 ) -> None:
     """Your own chest CTs: images/ and labels/ as for `folder`, with what was annotated in dataset.json."""
-    from nomina.imaging.ct_preparation import CTPreparation
     from nomina.learning.datasets.folder import folder_cases
-    from nomina.learning.prepared import chest_config
 
     cases = select(folder_cases(root), patients, split, part)
-    config = chest_config(CTPreparation(spacing_mm=spacing, window_hu=window))
-    prepare_and_show(cases, out, config, workers, force, skip_bad, as_json)
+    prepare_and_show(cases, out, _config(spacing, window), workers, force, skip_bad, as_json)
+
+
+@app.command("airrc")
+def prepare_airrc(
+    root: Root,
+    out: Out,
+    luna16: Annotated[
+        Path | None, typer.Option(help="Where LUNA16's scans are, at any depth; else below DOWNLOADED.")
+    ] = None,
+    spacing: Spacing = 1.0,
+    window: Window = (-1000.0, 600.0),
+    workers: Workers = 1,
+    patients: Patients = None,
+    split: Split = None,
+    part: Part = "train",
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """AirRC: labelsTr/ as downloaded, and the scans of LUNA16."""
+    from nomina.learning.datasets.airrc import airrc_cases
+
+    cases = select(airrc_cases(root, luna16), patients, split, part)
+    prepare_and_show(cases, out, _config(spacing, window), workers, force, skip_bad, as_json)
+
+
+@app.command("hipas")
+def prepare_hipas(
+    root: Root,
+    out: Out,
+    axes: Annotated[
+        str,
+        typer.Option(help="Where the arrays' axes run to, e.g. PLS; look at one scan.", show_default=False),
+    ],
+    spacing: Spacing = 1.0,
+    window: Window = (-1000.0, 600.0),
+    workers: Workers = 1,
+    patients: Patients = None,
+    split: Split = None,
+    part: Part = "train",
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """HiPaS: ct_scan/, annotation/ and metadata.xlsx as downloaded."""
+    from nomina.learning.datasets.hipas import hipas_cases
+
+    cases = select(hipas_cases(root, axes), patients, split, part)
+    prepare_and_show(cases, out, _config(spacing, window), workers, force, skip_bad, as_json)
+
+
+@app.command("parse2022")
+def prepare_parse2022(
+    root: Root,
+    out: Out,
+    spacing: Spacing = 1.0,
+    window: Window = (-1000.0, 600.0),
+    workers: Workers = 1,
+    patients: Patients = None,
+    split: Split = None,
+    part: Part = "train",
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """PARSE 2022: train/ as downloaded; arteries only."""
+    from nomina.learning.datasets.parse2022 import parse2022_cases
+
+    cases = select(parse2022_cases(root), patients, split, part)
+    prepare_and_show(cases, out, _config(spacing, window), workers, force, skip_bad, as_json)
+
+
+def _config(spacing_mm: float, window_hu: tuple[float, float]) -> "PrepareConfig":
+    from nomina.imaging.ct_preparation import CTPreparation
+    from nomina.learning.prepared import chest_config
+
+    return chest_config(CTPreparation(spacing_mm=spacing_mm, window_hu=window_hu))

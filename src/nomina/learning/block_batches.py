@@ -1,5 +1,6 @@
 """Prepared chests → training batches: blocks, where each class is, and where anybody knows."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from nomina.learning.prepared import IGNORED, PrepareConfig, PreparedEntry
 from nomina.learning.recipe import DataSource
 from nomina.learning.skeletons import tubed_skeleton
 from nomina.learning.validity import Answer, answer_table, answers
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ def open_chest_data(sources: Sequence[DataSource], structures: tuple[str, ...]) 
         )
     cases = tuple(index_chest(entry, _table(entry, structures, prepare)) for entry in training)
     shown = {structures[index] for case in cases for index in case.present}
+    for case in cases:
+        if not len(case.present):
+            logger.warning(
+                "case %s shows none of %s, or its lungs were not found", case.entry.id, ", ".join(structures)
+            )
     missing = [name for name in structures if name not in shown]
     if missing:
         raise CaseError(
