@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nomina.assessment.lung_halves import MIDDLE_MM, find_lungs, lung_box, lung_halves
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.imaging.grid import Grid
+from nomina.imaging.read import read_volume
 from nomina.imaging.volume import LabelMap, Volume
 
 BoxChest = Callable[..., tuple[Volume, LabelMap]]
@@ -83,3 +85,17 @@ def test_the_box_holds_the_lungs_and_the_margin(box_chest: BoxChest) -> None:
     assert i.stop >= 42
     assert j.start <= 2
     assert (i.stop, j.stop, k.stop) <= volume.grid.shape
+
+
+def test_real_lungs_are_side_by_side_also_where_air_surrounds_a_coarse_scan(shared_data: Path) -> None:
+    """In this scan the two lungs hang together, and the air around it is as large and as dark as they are."""
+    volume = read_volume(shared_data / "chest" / "cip_ct64" / "ct-64.nrrd")
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    volumes_ml = {name: lungs.mask(name).sum() * lungs.grid.voxel_volume_ml for name in lungs.present()}
+    assert volumes_ml == pytest.approx({"left lung": 2140, "right lung": 2450}, rel=0.05)
+    x = {
+        name: lungs.grid.to_world(np.argwhere(lungs.mask(name)).mean(axis=0)[None])[0, 0]
+        for name in volumes_ml
+    }
+    assert x["right lung"] - x["left lung"] > 100

@@ -24,6 +24,9 @@ LEAST_LUNG_ML = 150.0
 OUTSIDE_AIR_HU = -940.0
 """Air that reaches the sides of the scan is a lung, cut by a tight crop, from this median on [choice]."""
 
+LEAST_APART_MM = 40.0
+"""The middles of two lungs are further apart than this [choice: 120 to 150 mm in adults]."""
+
 MIDDLE_MM = 10.0
 """What lies between the lungs has a side when one lung is nearer than the other by this [choice]."""
 
@@ -41,14 +44,7 @@ def find_lungs(volume: Volume) -> LabelMap | None:
     array, grid = _strided(canonical.array, canonical.grid)
     air = ndimage.binary_opening((array > LUNG_HU[0]) & (array < LUNG_HU[1]))
     parts, _ = ndimage.label(air)
-    sizes_ml = np.bincount(parts.ravel()) * grid.voxel_volume_ml
-    sizes_ml[0] = 0
-    for part in np.flatnonzero(sizes_ml >= LEAST_LUNG_ML):
-        at_sides = any((face == part).any() for face in (parts[0], parts[-1], parts[:, 0], parts[:, -1]))
-        if at_sides and np.median(array[parts == part]) < OUTSIDE_AIR_HU:
-            sizes_ml[part] = 0
-    lungs = np.where((sizes_ml >= LEAST_LUNG_ML)[parts], parts, 0)
-    pieces = _two_pieces(lungs, grid)
+    pieces = _both_lungs(parts, array, grid)
     if pieces is None:
         return None
     places = grid.to_world(np.argwhere(pieces > 0))[:, 0]
@@ -106,6 +102,38 @@ def _strided(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     affine = grid.affine.copy()
     affine[:3, :3] *= steps
     return coarse, Grid(coarse.shape, affine)
+
+
+def _both_lungs(
+    parts: Integer[np.ndarray, "i j k"], array: np.ndarray, grid: Grid
+) -> UInt8[np.ndarray, "i j k"] | None:
+    """The two lungs as 1 and 2, in either order; None where no two parts can be that."""
+    for is_crop in (False, True):
+        lungs = np.where(_is_lung(parts, array, grid, is_crop=is_crop)[parts], parts, 0)
+        pieces = _two_pieces(lungs, grid)
+        if pieces is not None and _are_side_by_side(pieces, grid):
+            return pieces
+    return None
+
+
+def _is_lung(
+    parts: Integer[np.ndarray, "i j k"], array: np.ndarray, grid: Grid, *, is_crop: bool
+) -> Bool[np.ndarray, " parts"]:
+    """Which parts of the air are lungs: large, and away from the scan's sides unless it is a tight crop."""
+    is_lung = np.bincount(parts.ravel()) * grid.voxel_volume_ml >= LEAST_LUNG_ML
+    is_lung[0] = False
+    for part in np.flatnonzero(is_lung):
+        at_sides = any((face == part).any() for face in (parts[0], parts[-1], parts[:, 0], parts[:, -1]))
+        if at_sides and not (is_crop and np.median(array[parts == part]) >= OUTSIDE_AIR_HU):
+            is_lung[part] = False
+    return is_lung
+
+
+def _are_side_by_side(pieces: UInt8[np.ndarray, "i j k"], grid: Grid) -> bool:
+    """Whether two pieces can be the two lungs: apart along R more than along any other axis."""
+    first, second = (np.argwhere(pieces == piece).mean(axis=0) for piece in (1, 2))
+    apart_mm = np.abs(first - second) * grid.spacing_mm
+    return bool(apart_mm[0] >= LEAST_APART_MM and apart_mm[0] == apart_mm.max())
 
 
 def _two_pieces(parts: Integer[np.ndarray, "i j k"], grid: Grid) -> UInt8[np.ndarray, "i j k"] | None:
