@@ -87,6 +87,17 @@ def test_what_is_no_ct_is_refused_in_words(box_chest: BoxChest) -> None:
     normalise_ct(crop, CTPreparation(spacing_mm=4.0))  # little soft tissue, but air: a crop inside a lung
 
 
+def test_what_is_ignored_stays_ignored_on_a_coarser_grid() -> None:
+    labels = np.zeros((24, 24, 24), dtype=np.uint8)
+    labels[6, 6, :] = 255  # a quarter of two cubes' section
+    labels[12:16, 12:16, :] = 2
+    fine = Grid(labels.shape, np.eye(4))
+    found = resample_labels_to_cubes(labels, fine, isotropic_grid(fine, 2.0))
+    assert (found[3, 3, :] == 255).all()
+    assert (found[6:8, 6:8, :] == 2).all()
+    assert ((found == 255).sum(), (found == 2).sum()) == (12, 48)
+
+
 @pytest.mark.parametrize("fault", [{"spacing_mm": 0.1}, {"window_hu": (300.0, -700.0)}])
 def test_settings_out_of_range_are_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

@@ -21,6 +21,12 @@ from nomina.imaging.volume import Volume
 AIR_BELOW_HU = -500.0
 """A scan without any value below this shows no air: its numbers are no HU, or a window cut the lungs off."""
 
+IGNORED = 255
+"""Label value of voxels that neither loss nor metrics look at."""
+
+SEEN_SHARE = 0.1
+"""A vessel that fills this share of a voxel can be seen in it [choice]."""
+
 
 @config
 class CTPreparation:
@@ -105,8 +111,11 @@ def resample_labels_to_cubes(
 ) -> UInt8[np.ndarray, "i2 j2 k2"]:
     """Label values on the prepared grid: each is resampled as an image, the largest share wins.
 
+    Where background wins over a share of `IGNORED` that can be seen in the image, the voxel is ignored too:
+    vessels too thin to be labelled must not be taught as background on a coarser grid.
+
     Args:
-        labels: Value of every voxel, on `source`; 0 is background.
+        labels: Value of every voxel, on `source`; 0 is background, 255 ignored.
         source: Canonical grid of `labels`.
         target: `isotropic_grid` of `source`.
     """
@@ -123,6 +132,9 @@ def resample_labels_to_cubes(
         winner[where][ahead] = value
         best[where][ahead] = share[ahead]
     winner[best <= 1 - total] = 0
+    for box in ndimage.find_objects((labels == IGNORED).astype(np.uint8)):
+        share, where = resampling.apply_box(labels[box] == IGNORED, box)
+        winner[where][(winner[where] == 0) & (share >= SEEN_SHARE)] = IGNORED
     return winner
 
 

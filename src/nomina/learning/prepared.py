@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from nomina.config import config, to_plain
 from nomina.errors import CaseError, ConfigError
+from nomina.imaging.ct_preparation import IGNORED as IGNORED
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.files import atomic_path, write_text_atomic
 from nomina.imaging.grid import Grid
@@ -27,9 +28,6 @@ from nomina.learning.cases import natural_order
 
 FORMAT = 1
 """Goes up whenever the same source would give other voxels."""
-
-IGNORED = 255
-"""Class index of voxels that neither loss nor metrics look at."""
 
 _VERTEBRAE = tuple(f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"))
 _DISCS = tuple(
