@@ -4,10 +4,22 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from nomina.anatomy.structures import structure
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import LabelMap, Volume
+
+CHEST_SHAPE = (44, 28, 28)
+CHEST_MM = 4.0
+LUNGS_ALONG_R = {"left": slice(4, 18), "right": slice(26, 40)}
+VESSELS = (("artery", 3, 450), ("vein", 8, 250))
+"""Kind, place across the lung, HU."""
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
@@ -64,3 +76,48 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real scans are not here: expected a folder shared/data beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def box_chest() -> Callable[..., tuple[Volume, LabelMap]]:
+    """Two box lungs of 300 ml, an artery and a darker vein along S in each; axes R, A, S at 4 mm."""
+
+    def make(seed: int = 0) -> tuple[Volume, LabelMap]:
+        hu, labels = np.full(CHEST_SHAPE, 40.0), np.zeros(CHEST_SHAPE, dtype=np.uint8)
+        names = {}
+        for side, along_r in LUNGS_ALONG_R.items():
+            hu[along_r, 4:24, 3:25] = -850
+            # The right lung's vessels lie further back, so that a mirror image is another picture.
+            back = 8 if side == "left" else 15
+            for kind, across, value in VESSELS:
+                first = along_r.start + across
+                where = (slice(first, first + 3), slice(back, back + 3), slice(5, 23))
+                hu[where] = value
+                found = structure(f"{side} pulmonary {kind}")
+                labels[where] = found.label
+                names[found.label] = found.name
+        hu += np.random.default_rng(seed).normal(0, 10, CHEST_SHAPE)
+        affine = np.diag([CHEST_MM, CHEST_MM, CHEST_MM, 1.0])
+        affine[:3, 3] = (-90, -40, 100)
+        grid = Grid(CHEST_SHAPE, affine)
+        volume = Volume(np.rint(hu).astype(np.int16), grid, modality="CT")
+        return volume, LabelMap(labels, grid, names=names, scheme="nomina")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stored_as() -> Callable[[Volume, tuple[int, int, int], tuple[bool, bool, bool]], Volume]:
+    """The same scan stored with other axes."""
+
+    def store(volume: Volume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Volume:
+        array = volume.array.transpose(order)
+        affine = volume.grid.affine[:, [*order, 3]].copy()
+        for axis, flip in enumerate(flips):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+                affine[:3, axis] *= -1
+                array = np.flip(array, axis)
+        return replace(volume, array=np.ascontiguousarray(array), grid=Grid(array.shape, affine))
+
+    return store

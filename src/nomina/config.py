@@ -53,7 +53,9 @@ def parse_config(cls: type[T], data: Any, *, source: str) -> T:
             f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {_shown(fault['input'])})"
             for fault in error.errors()
         ]
-        raise ConfigError(f"{source} is not a valid {cls.__name__}:\n" + "\n".join(lines)) from error
+        raise ConfigError(
+            f"{source} is not a valid {getattr(cls, '__name__', 'config')}:\n" + "\n".join(lines)
+        ) from error
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,16 +12,19 @@ import pytest
 import SimpleITK
 import torch
 
+from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.grid import Grid
 from nomina.imaging.itk_files import to_sitk
 from nomina.imaging.preparation import ImagePreparation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.language.bank import PromptBank, Provenance
 from nomina.language.prompts import TEMPLATE_VERSION, all_sentences
+from nomina.learning.prepare_case import prepare_case
 from nomina.learning.prepared import (
     PrepareConfig,
     PreparedDataset,
     PreparedEntry,
+    chest_config,
     open_prepared,
     write_array,
     write_index,
@@ -266,3 +270,59 @@ class Chest:
 def chest() -> Chest:
     """A chest of boxes; do not change its arrays."""
     return Chest()
+
+
+@pytest.fixture(scope="session")
+def make_chests(
+    box_chest: Callable[..., tuple[Volume, LabelMap]],
+) -> Callable[..., PreparedDataset]:
+    """Writes chests of boxes as a prepared dataset of 4 mm cubes; hidden structures become background."""
+
+    def make(
+        folder: Path,
+        count: int,
+        *,
+        first: int = 0,
+        annotated: tuple[str, ...] | None = None,
+        has_sides: bool = True,
+    ) -> PreparedDataset:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = chest_config(CTPreparation(spacing_mm=4.0))
+        entries = []
+        for seed in range(first, first + count):
+            volume, truth = box_chest(seed)
+            if not has_sides:
+                names = {value: name.split(" ", 1)[1] for value, name in truth.names.items()}
+                truth = replace(truth, names=names)
+            shown = tuple(dict.fromkeys(truth.names.values())) if annotated is None else annotated
+            kept = [value for value, name in truth.names.items() if name in shown]
+            truth = replace(truth, array=np.where(np.isin(truth.array, kept), truth.array, 0))
+            prepared = prepare_case(volume, truth, config)
+            assert prepared.labels is not None
+            assert prepared.halves is not None
+            for kind in ("image", "labels", "halves"):
+                write_array(folder, f"box{seed}", kind, getattr(prepared, kind))
+            counts = np.bincount(prepared.labels.ravel(), minlength=256)
+            entries.append(
+                PreparedEntry(
+                    folder=folder,
+                    id=f"box{seed}",
+                    patient=f"box{seed}",
+                    dataset="boxes",
+                    shape=prepared.grid.shape,
+                    affine=tuple(map(tuple, prepared.grid.affine.tolist())),
+                    spacing_mm=prepared.grid.spacing_mm,
+                    voxel_counts={n: int(counts[i]) for i, n in enumerate(config.structures, start=1)},
+                    num_ignored_voxels=int(counts[255]),
+                    annotated=shown,
+                )
+            )
+        write_index(PreparedDataset(folder, config, tuple(entries), is_complete=True))
+        return open_prepared(folder)
+
+    return make
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

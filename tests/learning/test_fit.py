@@ -23,13 +23,15 @@ from torch import Tensor
 from nomina.config import load_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, NominaError
 from nomina.learning import fit as fit_module
+from nomina.learning import slice_task
 from nomina.learning.augmentation import AugmentationConfig
-from nomina.learning.batches import open_training_data
+from nomina.learning.devices import open_fabric
 from nomina.learning.fit import fit, learning_rate
 from nomina.learning.losses import LossConfig
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.recipe import DataSource, Recipe, TrainConfig, WordsConfig
 from nomina.learning.sampling import SamplingConfig
+from nomina.learning.task import Forward
 from nomina.learning.training_state import STATE_FILE, TrainingState
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.checkpoint import load_checkpoint
@@ -37,7 +39,6 @@ from nomina.networks.nnunet import NNUNetConfig
 from nomina.networks.plain import PlainConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.swin_unetr import SwinUNETRConfig
-from nomina.networks.words import encode_prompts
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NO_AUGMENTATION = AugmentationConfig(**{field.name: 0.0 for field in fields(AugmentationConfig)})
@@ -85,10 +86,10 @@ def test_a_run_killed_at_any_step_goes_on_bit_for_bit(
     for kill_at in (1, 3):
         out = tmp_path / f"killed_{kill_at}"
 
-        def step_or_die(task: Any, network: Any, optimiser: Any, step: int, at: int = kill_at) -> Any:
+        def step_or_die(run: Any, network: Any, optimiser: Any, step: int, at: int = kill_at) -> Any:
             if step == at:
                 raise Killed
-            return real_step(task, network, optimiser, step)
+            return real_step(run, network, optimiser, step)
 
         with monkeypatch.context() as patched:
             patched.setattr(fit_module, "_train_step", step_or_die)
@@ -133,7 +134,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_validation_dice(
     tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.2, 0.7, 0.4])
-    monkeypatch.setattr(fit_module, "validate", lambda *args, **kwargs: {"dice": next(scores)})
+    monkeypatch.setattr(slice_task, "validate", lambda *args, **kwargs: {"dice": next(scores)})
     recipe = shorter(tiny_recipe, steps=3, validate_every=1)
     best = load_checkpoint(train(recipe, tmp_path / "out"))
     assert best.run["step"] == 2
@@ -241,7 +242,7 @@ def test_the_average_follows_its_formula() -> None:
 
 
 def test_weight_decay_spares_norms_biases_gates_and_scales(tiny_recipe: Recipe, tmp_path: Path) -> None:
-    state = _task_and_state(tiny_recipe, tmp_path)[1]
+    state = _run_and_state(tiny_recipe, tmp_path)[1]
     decayed, spared = state.optimiser.param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
     named = dict(state.network.named_parameters())
@@ -256,8 +257,8 @@ def test_accumulated_gradients_are_the_mean_of_their_forward_passes(
 ) -> None:
     """Two passes over 2 patches are not one over 4: Dice is taken per forward pass, by design."""
     recipe = shorter(tiny_recipe, accumulate=2, clip_norm=1e9)
-    task, state = _task_and_state(recipe, tmp_path)
-    network = task.fabric.setup_module(fit_module._Forward(state.network))
+    run, state = _run_and_state(recipe, tmp_path)
+    network = run.fabric.setup_module(Forward(state.network))
     recorded: list[Tensor] = []
 
     class Recorder:
@@ -269,9 +270,9 @@ def test_accumulated_gradients_are_the_mean_of_their_forward_passes(
         def zero_grad(self) -> None:
             state.network.zero_grad()
 
-    fit_module._train_step(task, network, Recorder(), step=3)
+    fit_module._train_step(run, network, Recorder(), step=3)
     for micro_step in range(2):
-        parts = fit_module._losses(task, network, 3 / recipe.train.steps, (0, 3, micro_step, 0))
+        parts = run.task.losses(network, 3 / recipe.train.steps, (0, 3, micro_step, 0))
         torch.autograd.backward(torch.stack(list(parts.values())).sum() / 2)
     expected = [p.grad for p in state.network.parameters() if p.grad is not None]
     for one, other in zip(recorded, expected, strict=True):
@@ -282,12 +283,12 @@ def test_accumulated_gradients_are_the_mean_of_their_forward_passes(
 def test_the_precision_of_the_recipe_is_that_of_the_convolutions_and_not_of_the_losses(
     tiny_recipe: Recipe, tmp_path: Path, precision: str, inside: torch.dtype
 ) -> None:
-    task, state = _task_and_state(shorter(tiny_recipe, precision=precision), tmp_path)
-    network = task.fabric.setup_module(fit_module._Forward(state.network))
+    run, state = _run_and_state(shorter(tiny_recipe, precision=precision), tmp_path)
+    network = run.fabric.setup_module(Forward(state.network))
     seen: list[torch.dtype] = []
     convolution = next(m for m in state.network.modules() if isinstance(m, torch.nn.Conv2d))
     convolution.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    parts = fit_module._losses(task, network, 0.5, (0, 0, 0, 0))
+    parts = run.task.losses(network, 0.5, (0, 0, 0, 0))
     assert seen == [inside]
     assert {value.dtype for value in parts.values()} == {torch.float32}
 
@@ -428,7 +429,7 @@ def test_the_faithful_preset_overfits_four_slices(
 def assert_overfits(recipe: Recipe, out: Path) -> None:
     losses: list[float] = []
 
-    def record(task: Any, step: int, parts: dict[str, float], clock: Any) -> None:
+    def record(run: Any, step: int, parts: dict[str, float], clock: Any) -> None:
         losses.append(parts["segmentation"])
 
     with pytest.MonkeyPatch.context() as patched:
@@ -486,11 +487,9 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def _task_and_state(recipe: Recipe, out: Path) -> tuple[Any, TrainingState]:
+def _run_and_state(recipe: Recipe, out: Path) -> tuple[Any, TrainingState]:
     """What `fit` makes before its first step."""
-    fabric = fit_module._fabric(recipe.train, "cpu", 1)
-    data = open_training_data(recipe.data)
-    bank = fit_module._make_bank(recipe, data)
-    state = fit_module._first_state(recipe, data, bank, None, fabric.device)
-    words = tuple(encode_prompts(bank, data.structures, paraphrase=p) for p in range(3))
-    return fit_module._Task(fabric, recipe, data, bank, words, out, None), state
+    fabric = open_fabric(recipe.train, "cpu", 1)
+    task = fit_module.open_task(recipe, None, fabric.device)
+    state = fit_module._first_state(task, None, fabric.device)
+    return fit_module._Run(fabric, task, out, None), state

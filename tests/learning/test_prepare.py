@@ -16,7 +16,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation
 from nomina.imaging.read import read_volume
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.learning import prepare
+from nomina.learning import prepare_run
 from nomina.learning.cases import select_patients
 from nomina.learning.datasets.spider import spider_cases
 from nomina.learning.prepare import open_prepared, prepare_case, prepare_cases
@@ -183,7 +183,7 @@ def test_a_kill_while_a_case_is_made_again_does_not_mix_old_and_new(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepare, "write_array", write_array)
+        patched.setattr(prepare_run, "write_array", write_array)
         with pytest.raises(KeyboardInterrupt):
             prepare_cases(cases, out, CONFIG)
     left = {case["id"] for case in json.loads((out / "dataset.json").read_text())["cases"]}

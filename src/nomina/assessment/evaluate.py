@@ -24,6 +24,7 @@ from nomina.assessment.metrics.surface import (
 )
 from nomina.assessment.scores import CaseScores, StructureScore
 from nomina.assessment.spine_levels import spine_rank
+from nomina.assessment.tree_scores import tree_scores
 from nomina.errors import GridMismatchError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
@@ -80,6 +81,7 @@ def evaluate(
         not_scored=not_scored,
         case=case,
         identified=identified_vertebrae(compared_prediction, compared_reference),
+        trees=tree_scores(compared_prediction, compared_reference),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, FoundIn, settle
 from nomina.assessment.metrics.label_free import GROUPS, LabelFreeScores
 from nomina.assessment.metrics.naming import NamingScores
+from nomina.assessment.tree_scores import TreeScore
 
 METRICS = ("dice", "hd95_mm", "hd95_px", "asd_mm", "nsd_1mm", "nsd_2mm")
 """Scores of one structure, in the order of every table."""
@@ -59,6 +60,8 @@ class CaseScores:
     """Name of the case."""
     identified: Mapping[str, bool] = field(default_factory=dict)
     """For each reference vertebra whether the predicted one of its name lies in its place."""
+    trees: tuple[TreeScore, ...] = ()
+    """Arteries and veins of the lung as trees, where the reference has any."""
 
     def settled(self, score: StructureScore, metric: str, policy: EmptyPolicy | None = None) -> float:
         """The value with which a score enters an average; `nan` where the policy leaves it out."""

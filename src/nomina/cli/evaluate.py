@@ -135,6 +135,8 @@ def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
         _label_free_table(evaluation),
         _presence_table(evaluation),
     ]
+    if any(case.trees for case in evaluation.cases):
+        tables.append(_tree_table(evaluation))
     if comparison is not None:
         tables.append(_comparison_table(comparison))
     for table in tables:
@@ -156,6 +158,15 @@ def _structure_table(evaluation: "Evaluation") -> Table:
             str(averages["dice"].num_averaged),
             str(averages["dice"].num_one_empty or ""),
         )
+    return table
+
+
+def _tree_table(evaluation: "Evaluation") -> Table:
+    from nomina.assessment.tree_scores import TREE_METRICS, mean_tree_scores
+
+    table = _table("lung vessels", *TREE_METRICS, "cases")
+    for tree, means in mean_tree_scores([case.trees for case in evaluation.cases]).items():
+        table.add_row(tree, *(_number(means[metric]) for metric in TREE_METRICS), str(means["num_cases"]))
     return table
 
 

@@ -34,13 +34,12 @@ def train(
     if offline:
         # The hub's client reads it when it is imported, and so do the processes that are started.
         os.environ["HF_HUB_OFFLINE"] = "1"
-    from nomina.config import load_config
     from nomina.learning.fit import fit
-    from nomina.learning.recipe import Recipe
+    from nomina.learning.recipe import load_recipe
 
     # Progress is what one watches a training for; `nomina` alone says only warnings.
     logging.getLogger("nomina.learning").setLevel(logging.INFO)
-    loaded = load_config(Recipe, recipe, overrides or ())
+    loaded = load_recipe(recipe, overrides or ())
     best = fit(
         loaded,
         Path("runs") / loaded.name if out is None else out,

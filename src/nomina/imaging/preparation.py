@@ -8,6 +8,7 @@ resampled. In-plane grids share the *centre* of the field of view: a flipped fil
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8
@@ -29,6 +30,7 @@ AIR_SHARE = 0.15
 class ImagePreparation:
     """How a scan is brought to the form that a network sees."""
 
+    kind: Literal["mr"] = "mr"
     in_plane_spacing_mm: float = 0.6
     """Distance of pixels along A and S after resampling [choice: between SPIDER's 0.33 and 0.90 mm]."""
     clip_percentiles: tuple[float, float] = (0.5, 99.5)
@@ -184,7 +186,7 @@ class _InPlane:
 
     @classmethod
     def between(cls, source: Grid, target: Grid) -> "_InPlane":
-        return cls(*(_weights(source, target, axis) for axis in (1, 2)))
+        return cls(*(interpolation_matrix(source, target, axis) for axis in (1, 2)))
 
     def apply(
         self, array: Num[np.ndarray, "i j k"], *, clip: tuple[np.float32, np.float32]
@@ -217,8 +219,11 @@ class _InPlane:
         return result
 
 
-def _weights(source: Grid, target: Grid, axis: int) -> sparse.csr_array:
-    """Triangle filter as wide as the larger of source and target pixel, so that shrinking does not alias."""
+def interpolation_matrix(source: Grid, target: Grid, axis: int) -> sparse.csr_array:
+    """Linear resampling along one axis of two parallel grids that share their centre: a row per output voxel.
+
+    The triangle filter is as wide as the larger of source and target voxel, so that shrinking does not alias.
+    """
     num_in, num_out = source.shape[axis], target.shape[axis]
     step = target.spacing_mm[axis] / source.spacing_mm[axis]
     centres = (np.arange(num_out) - (num_out - 1) / 2) * step + (num_in - 1) / 2

@@ -17,9 +17,10 @@ from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.lookup import looked_up
-from nomina.imaging.preparation import normalise, prepared_grid
+from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.blocks import nameable, segment_blocks
 from nomina.inference.cleaning import without_islands
 from nomina.inference.footprint import pixel_bytes
 from nomina.inference.levels import consistent_levels
@@ -73,8 +74,7 @@ class Segmenter:
             device: "cpu", "cuda", "cuda:1" …; "auto" takes a GPU where there is one.
 
         Raises:
-            CheckpointError: There is no such checkpoint, its folder is incomplete or altered, or its network
-                does not see slices.
+            CheckpointError: There is no such checkpoint, or its folder is incomplete or altered.
             ConfigError: A GPU is asked for where there is none.
         """
         folder = checkpoint_folder(model)
@@ -84,9 +84,7 @@ class Segmenter:
             device = "cuda" if has_gpu else "cpu"
         if device.startswith("cuda") and not has_gpu:
             raise ConfigError(f"device {device!r} was asked for, but torch finds no GPU here; use device cpu")
-        segmenter = cls(load_checkpoint(folder, device=device))
-        segmenter._slice_network()
-        return segmenter
+        return cls(load_checkpoint(folder, device=device))
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
         """Names of the structures that the words mean, in order; None means all that the model knows.
@@ -99,7 +97,10 @@ class Segmenter:
     def _targets(self, prompts: Sequence[str] | None) -> tuple[Target, ...]:
         if prompts is None:
             return tuple(Target(structure(name)) for name in self.checkpoint.structures)
-        return resolve_targets(prompts, within=self.checkpoint.structures)
+        known = self.checkpoint.structures
+        if isinstance(self.checkpoint.network, LACAF):
+            known = nameable(known)
+        return resolve_targets(prompts, within=known)
 
     def __call__(
         self,
@@ -131,7 +132,7 @@ class Segmenter:
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
-    ) -> MemoryPlan:
+    ) -> MemoryPlan | None:
         """The memory that segmenting a scan will take, and how it is kept within bounds.
 
         Args:
@@ -142,9 +143,22 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+            ConfigError: A bound is asked of a network that sees blocks, whose memory is not predicted.
         """
-        cfg, grid = self.checkpoint.config, volume.canonical().grid
-        prepared = prepared_grid(grid, cfg.preparation)
+        if isinstance(self.checkpoint.network, LACAF):
+            if max_memory_bytes is None:
+                return None
+            raise ConfigError(
+                f"checkpoint {self.checkpoint.name} sees blocks of voxels; its memory is not predicted yet, "
+                f"so it cannot be bounded: leave --max-memory out"
+            )
+        return self._slice_plan(volume, prompts, max_memory_bytes)
+
+    def _slice_plan(
+        self, volume: Volume, prompts: Sequence[str] | None, limit_bytes: int | None
+    ) -> MemoryPlan:
+        cfg, grid, preparation = self.checkpoint.config, volume.canonical().grid, self._preparation()
+        prepared = prepared_grid(grid, preparation)
         scan = ScanSize(
             shape=grid.shape,
             dtype=str(volume.array.dtype),
@@ -154,9 +168,9 @@ class Segmenter:
             num_prompts=len(self.resolve(prompts)),
             look_step=LOOK_STEP,
             divisor=self._slice_network()[0].divisor,
-            has_shading=cfg.preparation.shading_mm is not None,
+            has_shading=preparation.shading_mm is not None,
         )
-        return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=max_memory_bytes)
+        return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=limit_bytes)
 
     @cached_property
     def _pixel_bytes(self) -> float:
@@ -226,9 +240,11 @@ class Segmenter:
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
         self._check_modality(volume)
-        plan = plan or self.plan(volume, prompts)
+        if isinstance(self.checkpoint.network, LACAF):
+            return self._segment_blocks(volume, targets, prompts, progress)
+        plan = plan or self._slice_plan(volume, prompts, None)
         canonical = volume.canonical()
-        image, grid = normalise(canonical, self.checkpoint.config.preparation)
+        image, grid = normalise(canonical, self._preparation())
         window = self._window(image, plan.look_batch)
         if said is None:
             said = self._own_words(volume, mode, plan)
@@ -253,6 +269,25 @@ class Segmenter:
             provenance=self._provenance(mode, volume, plan) | {"levels_decided_by": naming.reason},
         )
         return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation
+
+    def _segment_blocks(
+        self,
+        volume: Volume,
+        targets: Sequence[Target],
+        prompts: Sequence[str] | None,
+        progress: Callable[[float], None] | None,
+    ) -> Segmentation:
+        asked = needed_structures(targets, nameable(self.checkpoint.structures))
+        found = segment_blocks(self.checkpoint, volume, asked, prompts=prompts or (), progress=progress)
+        return only_asked(found, targets) if any(target.at for target in targets) else found
+
+    def _preparation(self) -> ImagePreparation:
+        preparation = self.checkpoint.config.preparation
+        if not isinstance(preparation, ImagePreparation):
+            raise CheckpointError(
+                f"checkpoint {self.checkpoint.name} has a network of slices and the preparation of blocks"
+            )
+        return preparation
 
     def _own_words(self, volume: Volume, mode: str, plan: MemoryPlan) -> Mapping[str, str] | None:
         """What the scan says about itself: its header, or a first pass with the generic sentence."""
@@ -306,8 +341,8 @@ class Segmenter:
         network, cfg = self.checkpoint.network, self.checkpoint.config.network
         if isinstance(network, LACAF) or isinstance(cfg, LACAFConfig):
             raise CheckpointError(
-                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels; "
-                f"this Segmenter goes through a scan by sagittal slices: use an atm_net or plain checkpoint"
+                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels, not "
+                f"slices"
             )
         return network, cfg.num_slices
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nomina.anatomy.structures import structure
 from nomina.errors import CaseError, ConfigError
+from nomina.imaging.preparation import ImagePreparation
 from nomina.language.facts import Facts, facts_from_counts, perturb_facts
 from nomina.language.prompts import Statement, image_statements, statement_choices
 from nomina.learning.augmentation import AugmentationConfig, cut_patch, vary_intensity
@@ -62,6 +63,28 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
         CaseError: A source cannot be read, or no case is left to train on.
         ConfigError: Two sources were prepared differently.
     """
+    prepare, training, weights, validation = weighted_entries(sources)
+    if validation and not any(sum(entry.voxel_counts.values()) for entry in validation):
+        raise CaseError("no validation case shows any of the structures; check the split and the labels")
+    if not isinstance(prepare.image, ImagePreparation):
+        raise ConfigError(
+            f"{sources[0].folder} holds CT; a network of slices reads what `nomina prepare spider`, "
+            f"`mrspineseg`, `folder` or `phantoms` wrote"
+        )
+    num_classes = len(prepare.structures) + 1
+    cases = tuple(index_case(entry, num_classes) for entry in training)
+    return TrainingData(prepare, cases, np.asarray(weights), tuple(validation))
+
+
+def weighted_entries(
+    sources: Sequence[DataSource],
+) -> tuple[PrepareConfig, list[PreparedEntry], list[float], list[PreparedEntry]]:
+    """The common config of some sources, their training cases with weights that sum to 1, and the others.
+
+    Raises:
+        CaseError: A source cannot be read, or no case is left to train on.
+        ConfigError: Two sources were prepared differently, or none trains.
+    """
     if not sources:
         raise ConfigError("a recipe needs at least one entry in `data`")
     datasets = [open_prepared(source.folder) for source in sources]
@@ -76,6 +99,9 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
     validation: list[PreparedEntry] = []
     for source, dataset in zip(sources, datasets, strict=True):
         entries: Sequence[PreparedEntry] = dataset.cases
+        if source.is_validation:
+            validation += entries
+            continue
         if source.split is not None:
             train = set(_draw_patients(read_split(source.split, "train", source.fold), source))
             validate = set(read_split(source.split, "validation", source.fold))
@@ -85,11 +111,10 @@ def open_training_data(sources: Sequence[DataSource]) -> TrainingData:
             raise CaseError(f"{source.folder} gives no case to train on; check the split and the folder")
         training += entries
         weights += [source.weight / len(entries)] * len(entries)
-    if validation and not any(sum(entry.voxel_counts.values()) for entry in validation):
-        raise CaseError("no validation case shows any of the structures; check the split and the labels")
-    num_classes = len(datasets[0].config.structures) + 1
-    cases = tuple(index_case(entry, num_classes) for entry in training)
-    return TrainingData(datasets[0].config, cases, np.asarray(weights) / sum(weights), tuple(validation))
+    if not training:
+        raise CaseError("every source of `data` validates, none trains; leave is_validation out of one")
+    shares = (np.asarray(weights) / sum(weights)).tolist()
+    return datasets[0].config, training, shares, validation
 
 
 def _draw_patients(patients: Sequence[str], source: DataSource) -> Sequence[str]:

@@ -1,8 +1,9 @@
 """A prepared dataset: the folder that `nomina prepare` writes and training reads.
 
     dataset.json            PrepareConfig, one record per case, the cases left out and why
-    {case}.image.npy        float16, axes R (slices) A S, mean 0, standard deviation 1
+    {case}.image.npy        float16, axes R A S; MR: slices with mean 0 and deviation 1; CT: cubes, 0 to 1
     {case}.labels.npy       uint8 on the same grid: 0 background, 1… structures in order, 255 ignored
+    {case}.halves.npy       uint8, CT only: 1 left, 2 right half of the chest, 0 between them
 
 A case is part of the dataset once its record stands in `dataset.json`, which is replaced as a whole.
 """
@@ -20,17 +21,17 @@ from pydantic import TypeAdapter
 from nomina.anatomy.levels import levels_between
 from nomina.config import config, to_plain
 from nomina.errors import CaseError, ConfigError
+from nomina.imaging.ct_preparation import IGNORED as IGNORED
+from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.files import atomic_path, write_text_atomic
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation
+from nomina.imaging.preparations import Preparation
 from nomina.learning.cases import natural_order
 from nomina.plain_files import read_json
 
 FORMAT = 1
 """Goes up whenever the same source would give other voxels."""
-
-IGNORED = 255
-"""Class index of voxels that neither loss nor metrics look at."""
 
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, SyntaxError, tokenize.TokenError)
 """What NumPy raises on damaged arrays."""
@@ -46,6 +47,14 @@ STRUCTURE_PRESETS = {
 
 `spider18`: with the background 18 classes; rarer levels (T9 and up) have too few cases [choice]."""
 
+CHEST_STRUCTURES = (
+    *("pulmonary artery", "left pulmonary artery", "right pulmonary artery", "pulmonary trunk"),
+    *("pulmonary vein", "left pulmonary vein", "right pulmonary vein", "left atrium"),
+    *("airway", "airway wall"),
+)
+"""What label maps of chests may name: their one class order, whatever the dataset annotates. Which classes a
+network learns from them is said by the recipe (`nomina.learning.validity`)."""
+
 
 @config
 class PrepareConfig:
@@ -53,12 +62,17 @@ class PrepareConfig:
 
     structures: tuple[str, ...] = STRUCTURE_PRESETS["spider18"]
     """Class order: class index = position + 1, 0 is background."""
-    image: ImagePreparation = ImagePreparation()
+    image: Preparation = ImagePreparation()
     """Spacing and intensity scale; inference uses the same."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.structures) < IGNORED or len(set(self.structures)) < len(self.structures):
             raise ConfigError(f"structures must be 1 to {IGNORED - 1} different names, got {self.structures}")
+
+
+def chest_config(image: CTPreparation) -> PrepareConfig:
+    """The config of a dataset of chest CTs."""
+    return PrepareConfig(structures=CHEST_STRUCTURES, image=image)
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,8 @@ class PreparedEntry:
     sequence: str | None = None
     subset: str | None = None
     doubtful: str | None = None
+    annotated: tuple[str, ...] | None = None
+    """Structures that somebody looked for; None in datasets where that is every class."""
     source: tuple[str, ...] = ()
     """What the case was made from; a rerun makes it again when this differs."""
 
@@ -94,6 +110,10 @@ class PreparedEntry:
     def labels(self) -> UInt8[np.ndarray, "i j k"]:
         """Class indices, as a read-only memory map."""
         return self._open("labels", np.uint8)
+
+    def halves(self) -> UInt8[np.ndarray, "i j k"]:
+        """Half of the chest of each voxel (`nomina.assessment.lung_halves`), as a read-only memory map."""
+        return self._open("halves", np.uint8)
 
     def _open(self, kind: str, dtype: type) -> np.ndarray:
         path = _array_path(self.folder, self.id, kind)
@@ -196,14 +216,14 @@ def write_index(dataset: PreparedDataset) -> None:
 
 
 def write_array(folder: Path, case_id: str, kind: str, array: np.ndarray) -> None:
-    """Write "image" or "labels" of a case in one step."""
+    """Write "image", "labels" or "halves" of a case in one step."""
     with atomic_path(_array_path(folder, case_id, kind)) as temporary, temporary.open("wb") as file:
         np.save(file, np.ascontiguousarray(array))
 
 
 def remove_arrays(folder: Path, case_id: str) -> None:
     """Delete the arrays of a case that has no record any more."""
-    for kind in ("image", "labels"):
+    for kind in ("image", "labels", "halves"):
         _array_path(folder, case_id, kind).unlink(missing_ok=True)
 
 

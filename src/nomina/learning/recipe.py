@@ -1,14 +1,29 @@
-"""A recipe: one experiment as frozen dataclasses, read from one YAML file in `recipes/`."""
+"""A recipe: one experiment as frozen dataclasses, read from one YAML file in `recipes/`.
 
-from typing import Literal
+    Recipe         a network of sagittal slices
+    BlockRecipe    a network of blocks of voxels
 
-from nomina.config import config
+`network.kind` in the file tells which of the two it is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Discriminator, Tag
+
+from nomina.anatomy.structures import structure
+from nomina.config import config, load_config
 from nomina.errors import ConfigError
 from nomina.learning.augmentation import AugmentationConfig
+from nomina.learning.block_augmentation import BlockAugmentationConfig
+from nomina.learning.block_sampling import BlockSamplingConfig
 from nomina.learning.losses import LossConfig
 from nomina.learning.sampling import SamplingConfig
+from nomina.learning.vessel_losses import VesselLossConfig
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import SliceNetworkConfig
+from nomina.networks.la_caf import LACAFConfig
 
 
 @config
@@ -26,6 +41,8 @@ class DataSource:
     num_patients: int | None = None
     """Train on so many patients of the train part alone, drawn once for all: 2 are among the 5, 5 among the
     10. None: all."""
+    is_validation: bool = False
+    """True: all its cases validate and none trains, as with phantoms of other seeds."""
 
     def __post_init__(self) -> None:
         if self.num_patients is not None and (self.num_patients < 1 or self.split is None):
@@ -34,6 +51,8 @@ class DataSource:
             )
         if not self.weight > 0:
             raise ConfigError(f"the weight of {self.folder} must be more than 0, got {self.weight}")
+        if self.is_validation and self.split is not None:
+            raise ConfigError(f"{self.folder} has a split file and is_validation; keep one of the two")
 
 
 @config
@@ -134,3 +153,67 @@ class Recipe:
     augmentation: AugmentationConfig = AugmentationConfig()
     losses: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+
+
+@config
+class BlockWordsConfig:
+    """Which text a network of blocks hears: one sentence per class, in the wording of `network.wording`."""
+
+    encoder: str = "minilm"
+    """Text encoder, or `table:<file.npz>`; the authors' release used CLIP ViT-B/32."""
+    encoder_source: str | None = None
+    """Local folder or hub id of the encoder's weights, where it is not bundled."""
+    has_paraphrases: bool = True
+    """Whether each step draws one of the wording's paraphrases [choice]; False: always the first."""
+
+
+@config
+class BlockRecipe:
+    """One experiment with a network of blocks."""
+
+    name: str
+    data: tuple[DataSource, ...]
+    """The first source sets the preparation; the others must agree with it."""
+    structures: tuple[str, ...]
+    """What the network learns, one sigmoid each: names of the vocabulary. Cases that tell more or less apart
+    are read accordingly (`nomina.learning.validity`)."""
+    network: LACAFConfig
+    initial_checkpoint: str | None = None
+    """Checkpoint folder to start from (fine-tuning), as in `Recipe`."""
+    words: BlockWordsConfig = BlockWordsConfig()
+    sampling: BlockSamplingConfig = BlockSamplingConfig()
+    augmentation: BlockAugmentationConfig = BlockAugmentationConfig()
+    losses: VesselLossConfig = VesselLossConfig()
+    train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        if not self.structures or len(set(self.structures)) < len(self.structures):
+            raise ConfigError(f"structures must be one or more different names, got {self.structures}")
+        if any(structure(name).side for name in self.structures) and self.augmentation.mirror:
+            raise ConfigError(
+                f"augmentation.mirror exchanges left and right, but structures have sides: "
+                f"{', '.join(self.structures)}; set it to 0"
+            )
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe | BlockRecipe:
+    """Read a recipe of either kind; see `nomina.config.load_config`.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
+    """
+    return load_config(cast("type[Recipe | BlockRecipe]", AnyRecipe), path, overrides)
+
+
+def _sees(value: Any) -> str:
+    """What the network of a recipe sees: "blocks" or "slices"."""
+    if isinstance(value, dict):
+        network = value.get("network")
+        kind = network.get("kind") if isinstance(network, dict) else None
+        return "blocks" if kind == "la_caf" else "slices"
+    return "blocks" if isinstance(value, BlockRecipe) else "slices"
+
+
+AnyRecipe = Annotated[
+    Annotated[Recipe, Tag("slices")] | Annotated[BlockRecipe, Tag("blocks")], Discriminator(_sees)
+]

@@ -14,8 +14,8 @@ from torch import Tensor
 from nomina.config import parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.imaging.files import atomic_path
-from nomina.learning.recipe import Recipe
-from nomina.networks.build import SliceNetwork
+from nomina.learning.recipe import BlockRecipe, Recipe
+from nomina.networks.build import Network
 
 STATE_FILE = "state.safetensors"
 
@@ -24,7 +24,7 @@ STATE_FILE = "state.safetensors"
 class TrainingState:
     """Everything that changes while training."""
 
-    network: SliceNetwork
+    network: Network
     averaged: dict[str, Tensor]
     """EMA of the weights: what is validated and saved."""
     optimiser: torch.optim.Optimizer
@@ -35,7 +35,7 @@ class TrainingState:
     """One record per validation."""
 
 
-def save_state(state: TrainingState, recipe: Recipe, folder: Path) -> None:
+def save_state(state: TrainingState, recipe: Recipe | BlockRecipe, folder: Path) -> None:
     """Write weights, averages, optimiser moments, step and history to one file, replaced in one step.
 
     Raises:
@@ -63,7 +63,7 @@ def save_state(state: TrainingState, recipe: Recipe, folder: Path) -> None:
             ) from error
 
 
-def resume(state: TrainingState, recipe: Recipe, folder: Path) -> None:
+def resume(state: TrainingState, recipe: Recipe | BlockRecipe, folder: Path) -> None:
     """Set `state` to what `save_state` wrote; leave it alone where there is no file.
 
     Raises:
@@ -128,7 +128,7 @@ def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def is_same_run(recorded: dict[str, Any], recipe: Recipe) -> bool:
+def is_same_run(recorded: dict[str, Any], recipe: Recipe | BlockRecipe) -> bool:
     """Whether a run may go on under `recipe`: longer, or saved and reported at other times, not otherwise.
 
     Args:
@@ -136,7 +136,7 @@ def is_same_run(recorded: dict[str, Any], recipe: Recipe) -> bool:
         recipe: The recipe now.
     """
     try:
-        known = parse_config(Recipe, recorded, source="the recorded recipe")
+        known = parse_config(type(recipe), recorded, source="the recorded recipe")
     except ConfigError:
         return False
     return _without_length(to_plain(known)) == _without_length(to_plain(recipe))

@@ -25,6 +25,7 @@ from torch import Tensor
 from nomina.config import config, parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, EncoderError, OutputError
 from nomina.imaging.preparation import ImagePreparation
+from nomina.imaging.preparations import Preparation
 from nomina.language.bank import PromptBank
 from nomina.networks.build import Network, NetworkConfig, build_network, build_words
 from nomina.networks.contract import (
@@ -52,11 +53,16 @@ class CheckpointConfig:
 
     format: int = FORMAT
     network: NetworkConfig
-    preparation: ImagePreparation = ImagePreparation()
-    """How a scan is brought to the network; the same as in training."""
+    preparation: Preparation = ImagePreparation()
+    """How a scan is brought to the network; the same as in training. Without a `kind` it is that of MR."""
     window_px: int | None = None
     """Width along A of the training patches, in pixels of the prepared grid: wider scans are shown in a
     window of this width (`nomina.networks.predict.structure_window`). None: as wide as they are."""
+    block_size: tuple[int, int, int] | None = None
+    """Voxels of the training blocks along R, A, S: a scan is covered with tiles of this size. None for a
+    network that sees slices."""
+    tile_overlap: float = 0.25
+    """Share of a tile's side that the next one repeats."""
     scheme: str = "spider"
     """Label scheme whose level numbering the training labels follow."""
     modality: str = "MR"

@@ -38,7 +38,7 @@ def lung_sides(
             f"lung mask {lungs.grid} and vessels {like.grid} (both brought to RAS order) do not cover the "
             f"same voxels; resample the lung mask onto the vessels' grid"
         )
-    side_of = _side_of_labels(lungs)
+    side_of = side_of_labels(lungs)
     sides = np.zeros(max(side_of) + 1, dtype=np.int64)
     sides[list(side_of)] = list(side_of.values())
     result = sides[lungs.array[tuple(voxels.T)]]
@@ -52,7 +52,12 @@ def lung_sides(
     return result
 
 
-def _side_of_labels(lungs: LabelMap) -> dict[int, int]:
+def side_of_labels(lungs: LabelMap) -> dict[int, int]:
+    """`LEFT` or `RIGHT` for every label of a canonical lung mask, by where its centre lies in the world.
+
+    Raises:
+        CaseError: The mask does not tell the lungs apart.
+    """
     inside = np.argwhere(lungs.array != 0)
     values = lungs.array[tuple(inside.T)]
     labels = np.unique(values).tolist()

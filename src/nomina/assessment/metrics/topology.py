@@ -81,8 +81,8 @@ def centreline_overlap(
     """
     _check_shapes(prediction, reference)
     return CentrelineOverlap(
-        recall=_share_inside(vessel_graph(reference, spacing_mm=spacing_mm), prediction),
-        precision=_share_inside(vessel_graph(prediction, spacing_mm=spacing_mm), reference),
+        recall=share_inside(vessel_graph(reference, spacing_mm=spacing_mm), prediction),
+        precision=share_inside(vessel_graph(prediction, spacing_mm=spacing_mm), reference),
     )
 
 
@@ -145,7 +145,8 @@ def num_touching_places(first: Bool[np.ndarray, "i j k"], second: Bool[np.ndarra
     return int(cc3d.connected_components(contact, connectivity=26).max())
 
 
-def _share_inside(graph: VesselGraph, inside: Bool[np.ndarray, "i j k"]) -> float:
+def share_inside(graph: VesselGraph, inside: Bool[np.ndarray, "i j k"]) -> float:
+    """Share of the voxels of a centreline that lie inside a mask; `nan` when there are none."""
     voxels = np.unique(graph.voxels, axis=0)
     return float(inside[tuple(voxels.T)].mean()) if len(voxels) else float("nan")
 

@@ -1,0 +1,108 @@
+"""Is the vascular tree whole, and is it the right one? clDice, length, branches and swaps of lung vessels.
+
+All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from nomina.anatomy.structures import vocabulary
+from nomina.assessment.artery_vein import centreline_classes
+from nomina.assessment.metrics.topology import (
+    CentrelineOverlap,
+    islands_voxels,
+    share_inside,
+    tree_detection,
+)
+from nomina.assessment.vessel_tree import vessel_graph
+from nomina.imaging.volume import LabelMap
+
+TREES = ("artery", "vein")
+"""Kinds of structures that make up a tree, in the order of every table."""
+
+TREE_METRICS = (
+    *("cldice", "centreline_recall", "centreline_precision"),
+    *("length_detected", "branches_detected", "swap_rate"),
+)
+"""Scores of one tree, in the order of every table; the last is better when lower."""
+
+
+@dataclass(frozen=True)
+class TreeScore:
+    """How much of one reference tree a prediction has; shares from 0 to 1."""
+
+    tree: str
+    """"artery" or "vein"."""
+    cldice: float
+    """Harmonic mean of the next two; 0 where the prediction has nothing of the tree."""
+    centreline_recall: float
+    """Share of the reference's centreline inside the prediction."""
+    centreline_precision: float
+    """Share of the prediction's centreline inside the reference; `nan` without one."""
+    length_detected: float
+    """Share of the reference's length in mm inside the prediction."""
+    branches_detected: float
+    """Share of the reference's branches of which four fifths are inside the prediction."""
+    swap_rate: float
+    """Share of the reference's length that is predicted as the other tree."""
+    num_islands: int
+    """Pieces of the prediction besides its largest."""
+
+
+def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, ...]:
+    """Scores of every tree that the reference has; empty for label maps without vessels.
+
+    Args:
+        prediction: Predicted label map, without what is not compared.
+        reference: Reference on the same voxels.
+    """
+    spacing_mm = reference.grid.spacing_mm
+    predicted = {tree: _mask(prediction, tree) for tree in TREES}
+    scores = []
+    for tree, other in (TREES, TREES[::-1]):
+        truth, found = _mask(reference, tree), predicted[tree]
+        if not truth.any():
+            continue
+        graph = vessel_graph(truth, spacing_mm=spacing_mm)
+        overlap = CentrelineOverlap(
+            recall=share_inside(graph, found),
+            precision=share_inside(vessel_graph(found, spacing_mm=spacing_mm), truth),
+        )
+        detection = tree_detection(found, graph, spacing_mm=spacing_mm)
+        classes = centreline_classes(found, predicted[other], graph, spacing_mm=spacing_mm)
+        scores.append(
+            TreeScore(
+                tree=tree,
+                cldice=overlap.cldice,
+                centreline_recall=overlap.recall,
+                centreline_precision=overlap.precision,
+                length_detected=detection.length_detected,
+                branches_detected=detection.branches_detected,
+                swap_rate=classes.swap_rate,
+                num_islands=len(islands_voxels(found)),
+            )
+        )
+    return tuple(scores)
+
+
+def mean_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[str, float]]:
+    """For each tree the mean of each metric over the cases that have it, `nan` left out."""
+    means: dict[str, dict[str, float]] = {}
+    for tree in TREES:
+        scores = [score for case in cases for score in case if score.tree == tree]
+        if scores:
+            values = np.array([[getattr(score, metric) for metric in TREE_METRICS] for score in scores])
+            counts = (~np.isnan(values)).sum(axis=0)
+            sums = np.nansum(values, axis=0)
+            mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+            means[tree] = dict(zip(TREE_METRICS, mean.tolist(), strict=True)) | {"num_cases": len(scores)}
+    return means
+
+
+def _mask(label_map: LabelMap, kind: str) -> Bool[np.ndarray, "i j k"]:
+    known = vocabulary()
+    values = [value for value, name in label_map.names.items() if name in known and known[name].kind == kind]
+    return np.isin(label_map.array, values)

@@ -1,0 +1,101 @@
+"""Lungs and halves of the chest lie where the world says, however the file is stored."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nomina.assessment.lung_halves import MIDDLE_MM, find_lungs, lung_box, lung_halves
+from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
+from nomina.imaging.grid import Grid
+from nomina.imaging.read import read_volume
+from nomina.imaging.volume import LabelMap, Volume
+
+BoxChest = Callable[..., tuple[Volume, LabelMap]]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_left_lung_is_on_the_left_in_all_48_axis_orders(
+    box_chest: BoxChest, stored_as: Callable[..., Volume], order: tuple[int, int, int]
+) -> None:
+    volume, _ = box_chest()
+    for flips in itertools.product((False, True), repeat=3):
+        lungs = find_lungs(stored_as(volume, order, flips))
+        assert lungs is not None
+        middle = {name: np.argwhere(lungs.mask(name)).mean(axis=0) for name in lungs.present()}
+        x = {name: lungs.grid.to_world(place[None])[0, 0] for name, place in middle.items()}
+        # Left at index 4 to 17, right at 26 to 39 of 4 mm from x = -90.
+        assert x == pytest.approx({"left lung": -48, "right lung": 40}, abs=3)
+
+
+def test_lungs_that_meet_in_front_are_parted(box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    joined = np.where(volume.array > 200, -850, volume.array)  # without vessels, which would part boxes
+    joined[17:27, 19:23, 8:20] = -850
+    lungs = find_lungs(replace(volume, array=joined))
+    assert lungs is not None
+    left, right = (np.argwhere(lungs.mask(f"{side} lung"))[:, 0] for side in ("left", "right"))
+    assert left.max() <= 22 <= right.min() + 1
+    assert len(left) == pytest.approx(len(right), rel=0.1)
+
+
+def test_a_scan_without_two_lungs_has_no_halves(box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    one = volume.array.copy()
+    one[26:40] = 40
+    assert find_lungs(replace(volume, array=one)) is None
+    assert not lung_halves(None, volume.grid).any()
+
+
+def test_a_tight_crop_keeps_its_lungs_and_outside_air_is_none(box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    crop = volume.array[4:40]
+    lungs = find_lungs(Volume(np.ascontiguousarray(crop), Grid(crop.shape, volume.grid.affine), "CT"))
+    assert lungs is not None
+    aired = volume.array.copy()
+    aired[:, 26:] = -1000
+    found = find_lungs(replace(volume, array=aired))
+    assert found is not None
+    assert not found.array[:, 26:].any()
+
+
+def test_every_voxel_takes_the_nearer_lung_and_the_middle_none(box_chest: BoxChest) -> None:
+    volume, truth = box_chest()
+    halves = lung_halves(find_lungs(volume), volume.grid)
+    for side, number in (("left", LEFT), ("right", RIGHT)):
+        for kind in ("artery", "vein"):
+            assert (halves[truth.mask(f"{side} pulmonary {kind}")] == number).all()
+    line = halves[:, 14, 14]
+    assert (line[0], line[-1]) == (LEFT, RIGHT)
+    # Between index 17 and 26 the distances differ by 8 mm per voxel: within MIDDLE_MM for three of them.
+    middle = np.flatnonzero(line == OUTSIDE)
+    assert middle.tolist() == [21, 22]
+    assert MIDDLE_MM == 10
+
+
+def test_the_box_holds_the_lungs_and_the_margin(box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    i, j, k = lung_box(lungs, volume.grid, 8.0)
+    assert i.start <= 2
+    assert i.stop >= 42
+    assert j.start <= 2
+    assert (i.stop, j.stop, k.stop) <= volume.grid.shape
+
+
+def test_real_lungs_are_side_by_side_also_where_air_surrounds_a_coarse_scan(shared_data: Path) -> None:
+    """In this scan the two lungs hang together, and the air around it is as large and as dark as they are."""
+    volume = read_volume(shared_data / "chest" / "cip_ct64" / "ct-64.nrrd")
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    volumes_ml = {name: lungs.mask(name).sum() * lungs.grid.voxel_volume_ml for name in lungs.present()}
+    assert volumes_ml == pytest.approx({"left lung": 2140, "right lung": 2450}, rel=0.05)
+    x = {
+        name: lungs.grid.to_world(np.argwhere(lungs.mask(name)).mean(axis=0)[None])[0, 0]
+        for name in volumes_ml
+    }
+    assert x["right lung"] - x["left lung"] > 100

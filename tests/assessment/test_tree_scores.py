@@ -1,0 +1,63 @@
+"""Arteries and veins as trees: what is missed, what is swapped, and that names of sides play no part."""
+
+import numpy as np
+import pytest
+
+from nomina.assessment.evaluate import evaluate
+from nomina.assessment.tree_scores import mean_tree_scores, tree_scores
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import LabelMap
+
+SHAPE = (13, 13, 44)
+
+
+def tubes(artery: slice, vein: slice, names: dict[int, str] | None = None) -> LabelMap:
+    """An artery and a vein of 3 × 3 voxels along S over the given lengths."""
+    array = np.zeros(SHAPE, dtype=np.uint8)
+    array[2:5, 2:5, artery] = 1
+    array[8:11, 8:11, vein] = 2
+    return LabelMap(
+        array, Grid(SHAPE, np.eye(4)), names=names or {1: "pulmonary artery", 2: "pulmonary vein"}
+    )
+
+
+def test_a_tree_against_itself_is_whole_and_half_of_it_is_half() -> None:
+    whole = tubes(slice(2, 42), slice(2, 42))
+    for score in tree_scores(whole, whole):
+        assert (score.cldice, score.length_detected, score.branches_detected) == (1, 1, 1)
+        assert (score.swap_rate, score.num_islands) == (0, 0)
+    artery, vein = tree_scores(tubes(slice(2, 22), slice(2, 42)), whole)
+    assert artery.centreline_recall == pytest.approx(0.5, abs=0.05)
+    assert artery.centreline_precision == 1
+    assert artery.branches_detected == 0
+    assert vein.cldice == 1
+
+
+def test_a_piece_in_the_other_class_is_a_swap_and_not_a_miss() -> None:
+    whole = tubes(slice(2, 42), slice(2, 42))
+    array = whole.array.copy()
+    array[2:5, 2:5, 32:42] = 2
+    swapped = LabelMap(array, whole.grid, names=whole.names)
+    artery, vein = tree_scores(swapped, whole)
+    assert artery.swap_rate == pytest.approx(0.25, abs=0.04)
+    assert (vein.swap_rate, vein.num_islands) == (0, 1)
+
+
+def test_sides_in_one_map_do_not_matter_and_no_vessels_give_no_scores() -> None:
+    sided = tubes(slice(2, 42), slice(2, 42), {1: "left pulmonary artery", 2: "right pulmonary vein"})
+    plain = tubes(slice(2, 42), slice(2, 42))
+    assert [score.cldice for score in tree_scores(sided, plain)] == [1, 1]
+    spine = tubes(slice(2, 42), slice(2, 42), {1: "L4 vertebra", 2: "L5 vertebra"})
+    assert tree_scores(plain, spine) == ()
+    missing = tree_scores(spine, plain)
+    assert [score.cldice for score in missing] == [0, 0]
+
+
+def test_evaluate_holds_them_and_means_leave_nan_out() -> None:
+    whole = tubes(slice(2, 42), slice(2, 42))
+    nothing = LabelMap(np.zeros(SHAPE, dtype=np.uint8), whole.grid, names=whole.names)
+    cases = [evaluate(prediction, whole).trees for prediction in (whole, nothing)]
+    means = mean_tree_scores(cases)
+    assert means["artery"]["cldice"] == 0.5
+    assert means["artery"]["centreline_precision"] == 1
+    assert means["artery"]["num_cases"] == 2

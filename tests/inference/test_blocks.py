@@ -1,0 +1,137 @@
+"""Chest CTs through a network of blocks: sides, geometry, verdicts and provenance, for a known network.
+
+The network reads classes off the intensity, so that every mask is known beforehand.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nomina.anatomy.structures import structure
+from nomina.errors import PromptError, VolumeError
+from nomina.imaging.ct_preparation import CTPreparation
+from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.blocks import nameable, without_specks
+from nomina.inference.segmenter import Segmenter
+from nomina.language.encoders import build_bank, load_encoder
+from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
+from nomina.networks.checkpoint import Checkpoint, CheckpointConfig
+from nomina.networks.genesis_unet import GenesisUNetConfig
+from nomina.networks.la_caf import LACAF, NOMINA
+from nomina.networks.words import ClassPrompts
+
+CFG = replace(
+    NOMINA,
+    backbone=GenesisUNetConfig(stage_channels=(4, 8), norm="instance"),
+    **{"width": 8, "num_heads": 2, "norm_groups": 2},
+)
+BoxChest = Callable[..., tuple[Volume, LabelMap]]
+
+
+class ByIntensity(LACAF):
+    """Sure of an artery at 450 HU and of a vein at 250 HU, in a window of -1000 to 600."""
+
+    def forward(self, patch: Tensor, words: ClassPrompts) -> Tensor:
+        hu = 1600 * patch - 1000
+        return torch.cat([(hu - 350) / 10, torch.minimum(hu - 150, 350 - hu) / 10], dim=1)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    bank = build_bank(load_encoder("minilm"), all_vessel_sentences(VESSELS))
+    config = CheckpointConfig(
+        network=CFG,
+        preparation=CTPreparation(spacing_mm=4.0),
+        block_size=(16, 16, 16),
+        modality="CT",
+        scheme="nomina",
+    )
+    network = ByIntensity(CFG, num_classes=2, text_width=384).eval()
+    return Segmenter(Checkpoint("known", config, VESSELS, bank, network, "0" * 64, {}))
+
+
+def test_vessels_have_their_side_in_all_axis_orders(
+    segmenter: Segmenter, box_chest: BoxChest, stored_as: Callable[..., Volume]
+) -> None:
+    volume, truth = box_chest()
+    prompts = ["left pulmonary arteries", "right pulmonary veins"]
+    orders = itertools.product(itertools.permutations(range(3)), itertools.product((False, True), repeat=3))
+    for order, flips in list(orders)[::7]:
+        stored = stored_as(volume, order, flips)
+        result = segmenter(stored, prompts)
+        assert result.label_map.grid.matches(stored.grid)
+        found = result.label_map.canonical()
+        for name in ("left pulmonary artery", "right pulmonary vein"):
+            np.testing.assert_array_equal(found.mask(name), truth.mask(name))
+        assert [verdict.presence for verdict in result.verdicts] == ["present", "present"]
+
+
+def test_a_whole_tree_has_one_label_and_a_side_that_is_asked_too_its_own(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, truth = box_chest()
+    left, right = (truth.mask(f"{side} pulmonary artery") for side in ("left", "right"))
+    both = segmenter(volume, ["pulmonary arteries"])
+    np.testing.assert_array_equal(both.label_map.mask("pulmonary artery"), left | right)
+    result = segmenter(volume, ["right pulmonary artery", "pulmonary artery"])
+    np.testing.assert_array_equal(result.label_map.mask("right pulmonary artery"), right)
+    np.testing.assert_array_equal(result.label_map.mask("pulmonary artery"), left)
+    of_right, of_all = result.verdicts
+    assert of_right.volume_ml == pytest.approx(right.sum() * 0.064)
+    assert of_all.volume_ml == pytest.approx((left | right).sum() * 0.064)
+    assert segmenter.resolve(None) == VESSELS
+
+
+def test_what_is_missing_or_out_of_view_is_said(segmenter: Segmenter, box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    without_veins = replace(volume, array=np.where(abs(volume.array - 250) < 80, -850, volume.array))
+    artery, vein = segmenter(without_veins, None).verdicts
+    assert (artery.presence, vein.presence, vein.volume_ml) == ("present", "absent", 0.0)
+    abdomen = replace(volume, array=np.where(volume.array < -500, 40, volume.array))
+    abdomen.array[:, 26:] = -1000
+    result = segmenter(abdomen, None)
+    assert [verdict.presence for verdict in result.verdicts] == ["uncertain", "uncertain"]
+    assert "No two lungs were found" in " ".join(result.provenance["notes"])
+    cut = replace(volume, array=np.ascontiguousarray(volume.array))
+    cut.array[4:18, 4:24, 25:] = -850
+    assert all(verdict.is_partial for verdict in segmenter(cut, None).verdicts)
+
+
+def test_what_is_no_ct_and_what_the_model_does_not_know_is_refused(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, _ = box_chest()
+    with pytest.raises(VolumeError, match="was trained on CT"):
+        segmenter(replace(volume, modality="MR"), None)
+    with pytest.raises(VolumeError, match="are not Hounsfield units"):
+        segmenter(replace(volume, array=(volume.array / 500).astype(np.float32), modality=None), None)
+    with pytest.raises(PromptError):
+        segmenter(volume, ["L4 vertebra"])
+
+
+def test_provenance_names_model_words_and_versions(segmenter: Segmenter, box_chest: BoxChest) -> None:
+    result = segmenter(box_chest()[0], ["pulmonary veins"])
+    assert result.provenance["mode"] == "class prompts"
+    assert result.provenance["encoder"]["encoder"] == "minilm"
+    assert result.prompts == ("pulmonary veins",)
+    assert result.label_map.names == {structure("pulmonary vein").label: "pulmonary vein"}
+
+
+def test_a_network_with_sides_knows_the_whole_and_one_without_its_sides() -> None:
+    assert set(nameable(SIDED_VESSELS)) == {*SIDED_VESSELS, *VESSELS}
+    assert set(nameable(VESSELS)) == {*SIDED_VESSELS, *VESSELS}
+
+
+def test_specks_go_and_thin_branches_stay() -> None:
+    classes = np.zeros((12, 12, 12), dtype=np.uint8)
+    classes[2, 2, :] = 1
+    classes[8, 8, 8:10] = 1
+    classes[8, 8, 4:6] = 2
+    cleaned = without_specks(classes, 3)
+    assert cleaned.sum() == 12
+    assert (cleaned[2, 2] == 1).all()
