@@ -87,11 +87,9 @@ def _made_again(said: Mapping[str, Any], source: Path, folder: Path) -> "tuple[L
     machine, memory, asked = said["machine"], said["memory"], said["asked"]
     segmenter = Segmenter.load(folder, device=machine["device"])
     volume = read_volume(source)
-    plan = replace(
-        segmenter.plan(volume, asked["prompts"]),
-        look_batch=memory["look_batch"],
-        slice_batch=memory["slice_batch"],
-    )
+    plan = segmenter.plan(volume, asked["prompts"])
+    if plan is not None:
+        plan = replace(plan, look_batch=memory["look_batch"], slice_batch=memory["slice_batch"])
     # Sums are taken in another order by another number of threads, and in batches of another size.
     with _threads(machine["threads"]):
         found = segmenter(volume, asked["prompts"], mode=asked["mode"], plan=plan)
