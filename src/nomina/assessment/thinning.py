@@ -2,7 +2,7 @@
 
 scikit-image's `skeletonize` (Lee et al. 1994) loses vessels: one whose width is an even number of voxels may
 shrink from its ends or vanish (its issue 3757, open). Of 600 straight capsules one in five lost more than a
-seventh of its length (docs/decisions/0009-own-thinning.md). Here voxels are taken away one layer after the
+seventh of its length (docs/decisions/0006-own-thinning.md). Here voxels are taken away one layer after the
 other, in the order of their distance to the wall in mm, and only where that changes no topology.
 
 A voxel may go when it is simple: its 26 neighbours in the mask are one 26-connected set, and the background
