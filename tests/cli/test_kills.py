@@ -40,7 +40,7 @@ def test_a_result_is_the_old_or_the_new_one_wherever_the_kill_falls(
     for n in itertools.count(1):
         out = tmp_path / f"out{n}"
         out.mkdir()
-        (job,) = plan_jobs([scan], out / "seg.nii.gz", ".nii.gz")
+        (job,) = plan_jobs([scan], out / "seg.nii.gz", ".nii.gz").jobs
         job.write(old)
         is_killed = killed_at(lambda job=job: job.write(new), out, n)  # type: ignore[misc]
         try:

@@ -258,3 +258,12 @@ def test_a_qform_with_an_impossible_handedness_is_refused(tmp_path: Path, obliqu
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(VolumeError, match="qform is not a rotation"):
         read_nifti(tmp_path / "a.nii")
+
+
+def test_a_long_header_extension_is_passed_over(tmp_path: Path) -> None:
+    """TotalSegmentator writes kilobytes of XML there."""
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    image = nib.Nifti1Image(array, np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 9000))
+    nib.save(image, tmp_path / "extended.nii.gz")
+    assert np.array_equal(read_volume(tmp_path / "extended.nii.gz").array, array)

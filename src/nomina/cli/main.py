@@ -15,7 +15,7 @@ COMMANDS = {
     "replay": "Make a label map again from its run card, and say what differs.",
     "demo": "Segment a phantom with known truth, or any scan, and draw a picture.",
     "doctor": "Say in words what is wrong with a scan, before anyone trusts a mask made from it.",
-    "prompt": "Show which structures a phrase names, with their SNOMED CT codes and nomina label values.",
+    "prompt": "Show what a phrase names: its expression, structures with SNOMED CT codes, and label values.",
     "labels": "Label schemes: show them, convert label maps, check that a label map follows one.",
     "relevel": "Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",

@@ -19,7 +19,7 @@ def prompt(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Show what a phrase names: its expression, and the structures with SNOMED CT codes and label values.
+    """Show what a phrase names: its expression, structures with SNOMED CT codes, and label values.
 
     Spelling that was corrected, and choices that the words leave open, are told on stderr.
     """

@@ -95,16 +95,17 @@ def _is_packed(path: Path) -> tuple[bool, list[str]]:
 
 def _header(raw: bytes) -> Any:
     if raw[344:348] == b"n+1\0":
-        kind = nib.Nifti1Header
+        kind, size = nib.Nifti1Header, 348
     elif raw[4:8] == b"n+2\0":
-        kind = nib.Nifti2Header
+        kind, size = nib.Nifti2Header, 540
     else:
         raise VolumeError(
             "this is not a NIfTI file (its signature is missing); export the scan again",
             code="wrong-signature",
         )
     try:
-        header = kind.from_fileobj(BytesIO(raw), check=False)
+        # Extensions may be long (TotalSegmentator writes XML) and say nothing about the voxels: passed over.
+        header = kind.from_fileobj(BytesIO(raw[:size] + bytes(4)), check=False)
         header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
     except (HeaderDataError, WrapStructError, KeyError, ValueError, OverflowError) as error:
         raise VolumeError(

@@ -74,14 +74,15 @@ def fit(
     """
     fabric = open_fabric(recipe.train, accelerator, devices)
     fabric.launch()
-    with locked_folder(out, "training") if fabric.is_global_zero else nullcontext():
-        return _fit(fabric, recipe, out)
-
-
-def _fit(fabric: "Fabric", recipe: Recipe | BlockRecipe, out: Path) -> Path:
     start = None if recipe.initial_checkpoint is None else load_checkpoint(recipe.initial_checkpoint)
     task = open_task(recipe, start, fabric.device)
     state = _first_state(task, start, fabric.device)
+    with locked_folder(out, "training") if fabric.is_global_zero else nullcontext():
+        return _fit(fabric, task, state, out)
+
+
+def _fit(fabric: "Fabric", task: Task, state: TrainingState, out: Path) -> Path:
+    recipe = task.recipe
     if fabric.is_global_zero:
         for name in ("best", "last"):
             restore_checkpoint(out / name)
