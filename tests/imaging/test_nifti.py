@@ -266,4 +266,4 @@ def test_a_long_header_extension_is_passed_over(tmp_path: Path) -> None:
     image = nib.Nifti1Image(array, np.eye(4))
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 9000))
     nib.save(image, tmp_path / "extended.nii.gz")
-    assert np.array_equal(read_volume(tmp_path / "extended.nii.gz").array, array)
+    assert np.array_equal(read_nifti(tmp_path / "extended.nii.gz").array, array)
