@@ -47,6 +47,8 @@ def nifti_refused(rng: np.random.Generator, original: Original) -> Mutant:
     header, voxels = _nifti_parts(original)
     name, index, value = _NIFTI_REFUSED[rng.integers(len(_NIFTI_REFUSED))]
     _set(header, name, index, value)
+    if name.startswith(("quatern", "qoffset")):
+        header["qform_code"] = 1  # A qform of code 0 says nothing, whatever stands in it.
     return _nifti_mutant(original, "impossible field", "refuse", header, voxels)
 
 
