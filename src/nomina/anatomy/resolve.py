@@ -8,14 +8,19 @@ nearest phrases that mean one, or read in the way that is usual, with a warning 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 
 from nomina.anatomy.expressions import Expression, without
 from nomina.anatomy.phrase_items import Sentence, sentences
 from nomina.anatomy.phrase_relations import compiled
 from nomina.anatomy.phrase_words import normalise, read_words
-from nomina.anatomy.structures import Structure, nearest, structure, vocabulary
+from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
+
+LIKE = 0.56
+"""Share of letters in common from which a known phrase is offered for an unknown one [choice: "banana" and
+"canal" have 0.55]."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,18 @@ def resolve_targets(texts: Iterable[str], within: Collection[str] | None = None)
     """The structures, and parts of structures, that several phrases name, in the order named, each once.
 
     Raises:
-        PromptError: There is no phrase, or one of them is not understood (see `resolve`).
+        PromptError: There is no phrase, or some are not understood (see `resolve`): all of them are named.
     """
     texts = [texts] if isinstance(texts, str) else texts
-    found = [target for text in texts for target in explain(text, within=within).targets]
+    found: list[Target] = []
+    faults: list[str] = []
+    for text in texts:
+        try:
+            found += explain(text, within=within).targets
+        except PromptError as error:
+            faults.append(str(error))
+    if faults:
+        raise PromptError("\n".join(faults))
     if not found:
         raise PromptError(
             "no structure was asked for; name at least one, for example 'L4 vertebra' or 'everything'"
@@ -105,8 +118,9 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
         if not meant:
             raise PromptError("the phrase is empty")
     except PromptError as error:
-        near = ", ".join(map(repr, nearest_phrases(text, allowed)))
-        raise PromptError(f"{text[:80]!r} is not understood: {error}. Nearest known: {near}") from None
+        near = nearest_phrases(text, allowed)
+        hint = f". Nearest known: {', '.join(map(repr, near))}" if near else ", and nothing known is like it"
+        raise PromptError(f"{text[:80]!r} is not understood: {error}{hint}") from None
     targets = [target for expression in meant for target in _restrict(expression, allowed)]
     return Explanation(
         text,
@@ -118,9 +132,9 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
 
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
-    """The names and group phrases that are spelled most like `text`, at most three."""
+    """The names and group phrases that are spelled much like `text`, at most three; none where none is."""
     spelled = _spellings(frozenset(names))
-    found = nearest(normalise(text)[:80], spelled, count=6)
+    found = get_close_matches(normalise(text)[:80], spelled, n=6, cutoff=LIKE)
     return list(dict.fromkeys(spelled[phrase] for phrase in found))[:3]
 
 
@@ -167,14 +181,20 @@ def _restrict(expression: Expression, allowed: Collection[str]) -> list[Target]:
     outside = [item for item in wanted if item.name not in allowed]
     if outside and not (expression.is_group and inside):
         names = ", ".join(item.name for item in outside[:3]) + (", …" if len(outside) > 3 else "")
-        known = ", ".join(_neighbours(outside[0], allowed)) or "none"
-        raise PromptError(f"{names} cannot be asked for here; nearest known: {known}")
+        known = ", ".join(_neighbours(outside[0], allowed))
+        kinds = ", ".join(dict.fromkeys(structure(name).kind for name in allowed))
+        hint = (
+            f"nearest known: {known}"
+            if known
+            else f"nothing of its kind is known, only: {kinds or 'nothing'}"
+        )
+        raise PromptError(f"{names} cannot be asked for here; {hint}")
     at = tuple(item.name for item in expression.at)
     return [Target(item, at) for item in inside]
 
 
 def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:
-    """The allowed structures nearest to `wanted`: its whole, its parts, its kind, then by place."""
+    """The allowed structures nearest to `wanted`: its whole, its parts, then its kind, by place."""
     order = list(vocabulary())
     place = order.index(wanted.name)
 
@@ -183,4 +203,4 @@ def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:
         is_part = found.part_of == wanted.name
         return name != wanted.part_of, not is_part, found.kind != wanted.kind, abs(order.index(name) - place)
 
-    return sorted(allowed, key=rank)[:3]
+    return [name for name in sorted(allowed, key=rank) if rank(name)[:3] != (True, True, True)][:3]
