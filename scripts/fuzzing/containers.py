@@ -162,7 +162,7 @@ def flag(rng: np.random.Generator, original: Original) -> Mutant:
     data = bytearray(original.files["scan.zip"])
     start = [n for n in range(len(data)) if data[n : n + 4] in (b"PK\1\2", b"PK\3\4", b"PK\5\6")]
     place = start[rng.integers(len(start))] + 4 + int(rng.integers(26))
-    data[place] = int(rng.integers(256))
+    data[min(place, len(data) - 1)] = int(rng.integers(256))
     return mutant(original, "hostile field", "same", {"scan.zip": bytes(data)})
 
 

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from nomina.errors import VolumeError
 from nomina.imaging.doctor import examine
+from nomina.imaging.doctor_header import header_findings
 from nomina.imaging.grid import Grid
 from nomina.imaging.itk_files import to_sitk
 from nomina.imaging.read import read_volume
@@ -378,3 +379,11 @@ def test_a_lumbar_series_takes_less_than_two_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     examine(tmp_path / "a.mha")
     assert time.process_time() - started < 2
+
+
+def test_a_volume_of_one_slice_is_an_error_by_its_header_alone() -> None:
+    """A DICOM file of many frames with one row each gets so far."""
+    volume = Volume(np.arange(192, dtype=np.int16).reshape(1, 32, 6), Grid((1, 32, 6), np.eye(4)))
+    found = {finding.code: finding.severity for finding in header_findings(volume)}
+    assert found["two-dimensional"] == "error"
+    assert "few-slices" not in found

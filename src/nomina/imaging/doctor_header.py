@@ -88,7 +88,14 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
             f"coronal or axial.",
             "Resample the scan to anatomical axes, or use the series that was planned along the spine.",
         )
-    if min(grid.shape) < MIN_SLICES:
+    if min(grid.shape) < 2:
+        yield Finding(
+            "two-dimensional",
+            "error",
+            f"It is a single slice of shape {grid.shape}, no volume.",
+            "Give the whole stack of slices.",
+        )
+    elif min(grid.shape) < MIN_SLICES:
         yield Finding(
             "few-slices",
             "note",
