@@ -166,14 +166,14 @@ def measured(shape: tuple[int, int, int], limit_bytes: int | None) -> tuple[dict
 @pytest.mark.parametrize("shape", [(6, 256, 256), (12, 512, 512), (6, 768, 768)])
 def test_the_prediction_is_what_the_process_takes(shape: tuple[int, int, int]) -> None:
     plan, most = measured(shape, None)
-    assert 0.9 <= most / plan["peak_bytes"] <= 1.1
+    assert 0.85 <= most / plan["peak_bytes"] <= 1.1
 
 
 @pytest.mark.slow
 def test_a_limit_is_kept() -> None:
     shape = (8, 512, 512)
     free, _ = measured(shape, None)
-    limit = int(free["peak_bytes"] - 0.5 * max(free["stages_bytes"].values()))
+    limit = int(free["peak_bytes"] - 0.3 * max(free["stages_bytes"].values()))
     plan, most = measured(shape, limit)
     assert (plan["look_batch"], plan["slice_batch"]) != (free["look_batch"], free["slice_batch"])
     assert most <= 1.1 * limit

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ def prepare_killed(
             return n - 1
         if out.is_dir():
             assert_is_whole(out)
-            with pytest.raises(CaseError):
-                open_prepared(out)
+            # The last changes come when all cases are listed.
+            with suppress(CaseError):
+                assert len(open_prepared(out).cases) == len(cases)
         assert_same(prepare_cases(cases, out, CONFIG), reference)
         names = {path.name for path in out.iterdir()}
         assert names == {path.name for path in reference.folder.iterdir()}
