@@ -25,7 +25,7 @@ def test_three_hundred_inputs_bring_no_crash_hang_unbounded_memory_or_wrong_succ
     counts = [int(word) for word in total[1:]]
     assert counts[0] == sum(counts[1:]) == 300
     assert counts[4:] == [0, 0, 0, 0]
-    assert min(counts[1:4]) > 20, "the inputs are no longer a mixture of sound and damaged ones"
+    assert min(counts[1:4]) > 10, "the inputs are no longer a mixture of sound and damaged ones"
 
 
 def test_the_same_seed_gives_the_same_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
