@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="bench",
+    add_completion=False,
     no_args_is_help=True,
     help="Train and measure a grid of networks and inference modes, and make one table.",
 )

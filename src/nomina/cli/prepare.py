@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="prepare",
+    add_completion=False,
     no_args_is_help=True,
     help="Bring labelled scans, or phantoms, to the form that training reads.",
 )
