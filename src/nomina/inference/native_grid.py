@@ -13,7 +13,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from nomina.anatomy.structures import structure
 from nomina.imaging.grid import Grid
+from nomina.imaging.lookup import looked_up
+from nomina.imaging.volume import LabelMap
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,19 @@ def _running_maximum(maps: Float[Tensor, "n j k"]) -> tuple[Float[Tensor, "j k"]
         winner.masked_fill_(maps[index] > best, index)
         torch.maximum(best, maps[index], out=best)
     return best, winner
+
+
+def named_label_map(
+    classes: UInt8[np.ndarray, "i j k"],
+    grid: Grid,
+    asked: Sequence[str],
+    found: Sequence[str],
+    known: Sequence[str],
+) -> LabelMap:
+    """The found structures under the `nomina` scheme's values; every asked one has a name."""
+    values = np.zeros(len(known) + 1, dtype=np.uint8)
+    for name in found:
+        values[known.index(name) + 1] = structure(name).label
+    return LabelMap(
+        looked_up(values, classes), grid, names={structure(n).label: n for n in asked}, scheme="nomina"
+    )

@@ -10,6 +10,7 @@ from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
+from nomina.imaging.volume import Volume
 from nomina.inference.levels import LevelNaming
 from nomina.networks.predict import PredictedFacts
 
@@ -244,3 +245,11 @@ def _columns(mask: np.ndarray) -> tuple[Integer[np.ndarray, " c"], Integer[np.nd
     heights = front.sum(axis=2)[occupied]
     ends = front.shape[2] - 1 - np.argmax(front[:, :, ::-1], axis=2)[occupied]
     return heights, ends
+
+
+def content_rows(canonical: Volume) -> tuple[int, int]:
+    """First and last index along S with image content: rows of one value at the ends are padding."""
+    # Not by np.ptp, which overflows in narrow integer types.
+    rows = canonical.array.max(axis=(0, 1)) > canonical.array.min(axis=(0, 1))
+    places = np.flatnonzero(rows)
+    return int(places[0]), int(places[-1])

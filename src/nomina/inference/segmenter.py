@@ -9,14 +9,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.lookup import looked_up
 from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
@@ -24,10 +22,10 @@ from nomina.inference.blocks import nameable, segment_blocks
 from nomina.inference.cleaning import without_islands
 from nomina.inference.footprint import pixel_bytes
 from nomina.inference.levels import consistent_levels
-from nomina.inference.native_grid import ClassMap, winning_classes
+from nomina.inference.native_grid import ClassMap, named_label_map, winning_classes
 from nomina.inference.parts import needed_structures, only_asked
 from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
-from nomina.inference.presence import judge
+from nomina.inference.presence import content_rows, judge
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements, said_choices
 from nomina.networks.atm_net import ATMNet
@@ -254,14 +252,14 @@ class Segmenter:
         slices = self._slices(image, window, words, plan.slice_batch)
         classes = self._classify(slices, grid, canonical.grid, progress)
         del image, slices  # The largest arrays go before levels are named.
-        content = _content(canonical)
+        content = content_rows(canonical)
         naming = consistent_levels(
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
         )
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
-        label_map = _label_map(naming.classes, classes.grid, asked, found, known)
+        label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
         segmentation = Segmentation(
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
@@ -386,22 +384,6 @@ class Segmenter:
         }
 
 
-def _label_map(
-    classes: UInt8[np.ndarray, "i j k"],
-    grid: Grid,
-    asked: Sequence[str],
-    found: Sequence[str],
-    known: Sequence[str],
-) -> LabelMap:
-    """The found structures under the `nomina` scheme's values; every asked one has a name."""
-    values = np.zeros(len(known) + 1, dtype=np.uint8)
-    for name in found:
-        values[known.index(name) + 1] = structure(name).label
-    return LabelMap(
-        looked_up(values, classes), grid, names={structure(n).label: n for n in asked}, scheme="nomina"
-    )
-
-
 def _require_known_device(device: str) -> None:
     try:
         known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
@@ -409,11 +391,3 @@ def _require_known_device(device: str) -> None:
         known = False
     if not known:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
-
-
-def _content(canonical: Volume) -> tuple[int, int]:
-    """First and last index along S with image content: rows of one value at the ends are padding."""
-    # Not by np.ptp, which overflows in narrow integer types.
-    rows = canonical.array.max(axis=(0, 1)) > canonical.array.min(axis=(0, 1))
-    places = np.flatnonzero(rows)
-    return int(places[0]), int(places[-1])
