@@ -62,7 +62,7 @@ def json_text(evaluation: Evaluation, comparison: Comparison | None = None) -> s
     }
     if comparison is not None:
         plain["comparison"] = dataclasses.asdict(comparison)
-    return json.dumps(_finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _case(case: CaseScores) -> dict[str, Any]:
@@ -79,12 +79,12 @@ def _case(case: CaseScores) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    """Plain data with null for every number that JSON cannot hold."""
+def finite(value: Any) -> Any:
+    """Plain data with None for every number that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -5,12 +5,13 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from nomina.assessment.metrics.label_free import GROUPS
 from nomina.assessment.summary import Estimate
+from nomina.assessment.tables import finite
 from nomina.bench.grid import GridConfig
 from nomina.bench.table import Row
 from nomina.config import to_plain
@@ -79,7 +80,7 @@ def json_text(cfg: GridConfig, rows: Sequence[Row], missing: Sequence[str]) -> s
         "missing_runs": list(missing),
         "rows": [_record(row) | _details(row) for row in rows],
     }
-    return json.dumps(_finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(finite(plain), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def markdown_text(cfg: GridConfig, rows: Sequence[Row], missing: Sequence[str]) -> str:
@@ -240,14 +241,3 @@ def _with_interval(estimate: Estimate, sign: str = "") -> str:
     low, high = estimate.interval.low, estimate.interval.high
     mean = _number(estimate.mean, sign=sign)
     return mean if math.isnan(low) else f"{mean} ({_number(low, sign=sign)} to {_number(high, sign=sign)})"
-
-
-def _finite(value: Any) -> Any:
-    """Plain data with null for every number that JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
