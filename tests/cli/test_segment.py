@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 
 from nomina.anatomy.schemes import read_label_map
@@ -49,27 +48,6 @@ def write_scan(path: Path, extra: int = 0) -> Path:
 @pytest.fixture
 def run(run_nomina: Run) -> Run:
     return partial(run_nomina, "segment")
-
-
-@pytest.fixture
-def write_series() -> Callable[..., None]:
-    """Writes two MR slices of one value as the series of a UID, beside what is in the folder."""
-
-    def write_slices(folder: Path, uid: str, value: int) -> None:
-        folder.mkdir(exist_ok=True)
-        for k in range(2):
-            dataset = pydicom.Dataset()
-            dataset.file_meta = pydicom.dataset.FileMetaDataset()
-            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.MRImageStorage
-            dataset.SOPInstanceUID = f"{uid}.{k + 1}"
-            dataset.SeriesInstanceUID, dataset.Modality = uid, "MR"
-            dataset.ImagePositionPatient = [0, 0, 4 * k]
-            dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
-            dataset.set_pixel_data(np.full((5, 6), value, dtype=np.uint16), "MONOCHROME2", 16)
-            dataset.save_as(folder / f"{uid}-{k}.dcm", enforce_file_format=True)
-
-    return write_slices
 
 
 def test_a_scan_and_words_give_a_label_map_in_the_scans_geometry(run: Run, scan: Path) -> None:

@@ -73,15 +73,6 @@ def resolve(text: str, *, within: Collection[str] | None = None) -> tuple[Struct
     return _whole(explain(text, within=within).targets)
 
 
-def resolve_all(texts: Iterable[str], within: Collection[str] | None = None) -> tuple[Structure, ...]:
-    """The structures that several phrases name, in the order named, each once.
-
-    Raises:
-        PromptError: There is no phrase, or one of them cannot be resolved (see `resolve`).
-    """
-    return _whole(resolve_targets(texts, within))
-
-
 def resolve_targets(texts: Iterable[str], within: Collection[str] | None = None) -> tuple[Target, ...]:
     """The structures, and parts of structures, that several phrases name, in the order named, each once.
 

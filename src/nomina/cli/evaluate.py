@@ -1,6 +1,5 @@
 """`nomina evaluate`: predicted label maps against references."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -110,8 +109,10 @@ def _check_output(output: Path) -> None:
 
 def _keys(path: Path) -> set[str]:
     """Keys of a JSON object; none where the file holds something else."""
+    from nomina.plain_files import read_json
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return set()
     return set(content) if isinstance(content, dict) else set()
