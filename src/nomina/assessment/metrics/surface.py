@@ -21,8 +21,8 @@ VOXEL_UNITS = (1.0, 1.0, 1.0)
 """Spacing that measures distances in voxels."""
 
 ROUNDING = 1e-4
-"""A distance that exceeds a tolerance by less equals it [choice]: headers round the spacing, and a surface one
-voxel of 1 mm away must not count as further than 1 mm."""
+"""A distance that exceeds a tolerance by less equals it [choice]: headers round the spacing, and a surface
+that is one voxel of 1 mm away must not count as further than 1 mm."""
 
 Neighbours = Literal[6, 26]
 """Neighbours that make a voxel a surface voxel: those across faces (6), or also edges and corners (26)."""
