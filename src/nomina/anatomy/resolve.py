@@ -20,7 +20,7 @@ from nomina.errors import PromptError
 
 LIKE = 0.65
 """Share of letters in common from which a known phrase is offered for an unknown one [choice: from 0.64 to
-0.66 every misspelt name of tests/anatomy/words.yaml is offered what it means, and no strange word anything]."""
+0.66 every misspelt name of tests/anatomy/words.yaml is offered what it means, and no strange word is]."""
 
 
 @dataclass(frozen=True)
