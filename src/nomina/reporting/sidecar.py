@@ -138,7 +138,11 @@ def describes_label_map(path: Path) -> bool:
         data = read_json(path)
     except (OSError, ValueError):
         return False
-    return isinstance(data, dict) and isinstance(data.get("structures"), list) and "scheme" in data
+    entries = data.get("structures") if isinstance(data, dict) else None
+    # Scores and measurements of label maps have lists of structures, too, but no values.
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and {"label", "name"} <= set(entry) for entry in entries
+    )
 
 
 def _prompt(words: str, asked: Collection[str]) -> dict[str, Any]:
