@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from scipy.ndimage import binary_erosion, find_objects, generate_binary_structure
 from scipy.spatial import cKDTree
 
-from nomina.assessment.metrics.overlap import ranked
-from nomina.errors import GridMismatchError
+from nomina.assessment.metrics.overlap import check_shapes, ranked
 
 VOXEL_UNITS = (1.0, 1.0, 1.0)
 """Spacing that measures distances in voxels."""
@@ -70,11 +69,7 @@ def surface_distances(
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    if prediction.shape != reference.shape:
-        raise GridMismatchError(
-            f"prediction {prediction.shape} and reference {reference.shape} differ in shape; "
-            f"bring both to one grid"
-        )
+    check_shapes(prediction, reference)
     return distances_between(
         surface_voxels(prediction, neighbours=neighbours),
         surface_voxels(reference, neighbours=neighbours),
