@@ -125,7 +125,6 @@ class Segmenter:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
-        prompts = (prompts,) if isinstance(prompts, str) else prompts
         return self._segment(volume, prompts, mode, None, progress, plan)
 
     def plan(
@@ -235,6 +234,7 @@ class Segmenter:
         progress: Callable[[float], None] | None,
         plan: MemoryPlan | None,
     ) -> Segmentation:
+        prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
         self._check_modality(volume)

@@ -25,7 +25,8 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
 
     Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
     (`spider`: 100 + n for vertebrae) and keep their value where it has none; the provenance says which values
-    these are. What the scheme cannot express becomes background and is noted.
+    these are. What the scheme cannot express becomes background and is noted. A segmentation that is in the
+    scheme already stays as it is.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
