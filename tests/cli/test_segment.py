@@ -390,6 +390,17 @@ def test_one_of_several_series_is_chosen_by_its_uid(
     assert read_label_map("out.nii.gz").present() == ("L4 vertebra",)
 
 
+def test_a_result_of_another_series_is_never_left_as_it_is(
+    run: Run, tmp_path: Path, write_series: Callable[..., None]
+) -> None:
+    for uid, name in (("1.2.3", "L4 vertebra"), ("1.2.4", "spinal canal")):
+        write_series(tmp_path / "study", uid, structure(name).label)
+    assert run("study", "--all", "--series", "1.2.3")[0] == 0
+    code, _, err = run("study", "--all", "--series", "1.2.4", "--skip-existing")
+    assert code == 2
+    assert "does not say which series" in err.replace("\n", " ").replace("│ ", "")
+
+
 def test_a_series_of_several_scans_is_wrong_usage(run: Run, tmp_path: Path) -> None:
     write_scan(tmp_path / "a.nii.gz")
     write_scan(tmp_path / "b.nii.gz")
