@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nomina.anatomy.schemes import LabelScheme
 from nomina.config import load_config
 from nomina.errors import ConfigError
 from nomina.learning.recipe import Recipe
@@ -62,3 +63,11 @@ def test_a_number_of_thousands_of_digits_is_named_without_writing_it(tmp_path: P
     (tmp_path / "a.yaml").write_text(f"name: 0x{'f' * 9000}\n")
     with pytest.raises(ConfigError, match="a number of thousands of digits"):
         load_config(Recipe, tmp_path / "a.yaml")
+
+
+def test_faults_are_said_without_the_words_of_the_validator(tmp_path: Path) -> None:
+    path = tmp_path / "scheme.yaml"
+    path.write_text("name: mine\nversion: '1'\nsource: me\nlabels: {70000: L4 vertebra}\n")
+    with pytest.raises(ConfigError, match=r"\(top\): scheme 'mine': values must lie in 1 … 65535") as error:
+        load_config(LabelScheme, path)
+    assert "Value error" not in str(error.value)

@@ -50,7 +50,8 @@ def parse_config(cls: type[T], data: Any, *, source: str) -> T:
         return TypeAdapter(cls).validate_python(data)
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg']} (got {_shown(fault['input'])})"
+            f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg'].removeprefix('Value error, ')} "
+            f"(got {_shown(fault['input'])})"
             for fault in error.errors()
         ]
         raise ConfigError(

@@ -3,12 +3,14 @@
 import contextlib
 import re
 import string
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nomina.anatomy.resolve import explain, resolve, resolve_all
+from nomina.anatomy.resolve import explain, nearest_phrases, resolve, resolve_targets
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import PromptError
 
@@ -318,14 +320,22 @@ def test_within_refuses_names_that_are_no_structures() -> None:
 
 
 def test_several_phrases_are_joined_without_repetition() -> None:
-    found = resolve_all(["L4-5 disk", "L4", "L4 to L5", "disc L4/5"])
-    assert [item.name for item in found] == ["L4-L5 disc", "L4 vertebra", "L5 vertebra"]
+    found = resolve_targets(["L4-5 disk", "L4", "L4 to L5", "disc L4/5"])
+    assert [target.structure.name for target in found] == ["L4-L5 disc", "L4 vertebra", "L5 vertebra"]
 
 
 def test_no_phrase_at_all_is_refused() -> None:
     with pytest.raises(PromptError, match="no structure was asked for"):
-        resolve_all([])
+        resolve_targets([])
 
 
 def test_one_string_counts_as_one_phrase() -> None:
-    assert [item.name for item in resolve_all("L4")] == ["L4 vertebra"]
+    assert [str(target) for target in resolve_targets("L4")] == ["L4 vertebra"]
+
+
+def test_what_is_like_nothing_known_is_offered_nothing_and_what_is_misspelt_its_name() -> None:
+    words = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+    assert min(map(len, words.values())) >= 60
+    assert [word for word in words["strange"] if nearest_phrases(word, vocabulary())] == []
+    offered = {text: nearest_phrases(text, vocabulary()) for text in words["misspelt"]}
+    assert [text for text, name in words["misspelt"].items() if name not in offered[text]] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from nomina.assessment.lung_halves import MIDDLE_MM, find_lungs, lung_box, lung_halves
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
@@ -80,11 +81,17 @@ def test_the_box_holds_the_lungs_and_the_margin(box_chest: BoxChest) -> None:
     volume, _ = box_chest()
     lungs = find_lungs(volume)
     assert lungs is not None
-    i, j, k = lung_box(lungs, volume.grid, 8.0)
-    assert i.start <= 2
-    assert i.stop >= 42
-    assert j.start <= 2
-    assert (i.stop, j.stop, k.stop) <= volume.grid.shape
+    # 8 mm are two voxels of 4 mm; a turned patient has as much room.
+    found = np.argwhere(lungs.array != 0)
+    box = tuple(
+        slice(max(0, low - 3), min(size, high + 4))
+        for low, high, size in zip(found.min(axis=0), found.max(axis=0), volume.grid.shape, strict=True)
+    )
+    assert lung_box(lungs, volume.grid, 8.0) == box
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("xyz", (10, -15, 20), degrees=True).as_matrix()
+    grids = [Grid(grid.shape, turned @ grid.affine) for grid in (lungs.grid, volume.grid)]
+    assert lung_box(replace(lungs, grid=grids[0]), grids[1], 8.0) == box
 
 
 def test_real_lungs_are_side_by_side_also_where_air_surrounds_a_coarse_scan(shared_data: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nomina.anatomy.schemes import read_label_map
-from nomina.assessment.scheme_check import check_label_map, check_spider
+from nomina.assessment.scheme_check import check_label_map
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 
@@ -48,55 +48,55 @@ def test_a_correct_spine_has_no_faults_in_any_axis_order(correct: LabelMap) -> N
 
 def test_numbering_from_the_top_is_named_once(correct: LabelMap) -> None:
     top_down = renumbered(correct, {n: 7 - n for n in range(1, 7)})
-    assert_one_fault(check_spider(top_down), "upside down", "vertebra 1", "vertebra 6")
+    assert_one_fault(check_label_map(top_down), "upside down", "vertebra 1", "vertebra 6")
 
 
 def test_an_affine_that_turns_the_patient_over_is_found(correct: LabelMap) -> None:
-    assert_one_fault(check_spider(turned(correct, FLIPPED_HEAD)), "upside down", "header")
+    assert_one_fault(check_label_map(turned(correct, FLIPPED_HEAD)), "upside down", "header")
 
 
 def test_an_affine_that_turns_the_patient_back_to_front_is_found(correct: LabelMap) -> None:
-    assert_one_fault(check_spider(turned(correct, FLIPPED_FRONT)), "in front of", "header")
+    assert_one_fault(check_label_map(turned(correct, FLIPPED_FRONT)), "in front of", "header")
 
 
 def test_canal_and_disc_numbers_swapped_are_found(correct: LabelMap) -> None:
-    faults = check_spider(renumbered(correct, {100: 203, 203: 100}))
+    faults = check_label_map(renumbered(correct, {100: 203, 203: 100}))
     assert any("spinal canal" in fault for fault in faults)
 
 
 def test_two_vertebrae_swapped_are_found(correct: LabelMap) -> None:
-    faults = check_spider(renumbered(correct, {3: 4, 4: 3}))
+    faults = check_label_map(renumbered(correct, {3: 4, 4: 3}))
     assert "vertebra 4 should lie above vertebra 3 and lies below it" in faults
 
 
 def test_discs_numbered_one_too_high_are_found(correct: LabelMap) -> None:
-    faults = check_spider(renumbered(correct, {200 + n: 201 + n for n in range(1, 6)}))
+    faults = check_label_map(renumbered(correct, {200 + n: 201 + n for n in range(1, 6)}))
     assert any("disc 202" in fault and "not between" in fault for fault in faults)
 
 
 def test_a_gap_an_unknown_number_and_a_vertebra_counted_twice_are_found(correct: LabelMap) -> None:
-    assert_one_fault(check_spider(renumbered(correct, {1: 0, 201: 0})), "without gaps", "got 2, 3")
-    assert any("label 60" in fault for fault in check_spider(renumbered(correct, {6: 60})))
+    assert_one_fault(check_label_map(renumbered(correct, {1: 0, 201: 0})), "without gaps", "got 2, 3")
+    assert any("label 60" in fault for fault in check_label_map(renumbered(correct, {6: 60})))
     split = correct.array.copy()
     split[2:5][split[2:5] == 6] = 106
-    assert_one_fault(check_spider(replace(correct, array=split)), "6 and 106")
+    assert_one_fault(check_label_map(replace(correct, array=split)), "6 and 106")
 
 
 def test_a_cut_vertebra_of_which_only_the_low_spine_is_seen_is_no_fault(correct: LabelMap) -> None:
     array = correct.array.copy()
     array[array == 6] = 0
     array[4:8, 0:2, 30:66] = 106  # its mean height lies below disc 206
-    assert check_spider(replace(correct, array=array)) == ()
+    assert check_label_map(replace(correct, array=array)) == ()
 
 
 def test_of_two_cut_vertebrae_the_upper_may_show_its_low_arch_alone(correct: LabelMap) -> None:
     array = correct.array.copy()
     array[np.isin(array, [6, 206])] = 0
     array[4:8, 0:2, 2:40] = 106
-    whole = check_spider(replace(correct, array=array))
+    whole = check_label_map(replace(correct, array=array))
     assert any("vertebra 106 should lie above vertebra 5" in fault for fault in whole)
     array[array == 5] = 105
-    assert check_spider(replace(correct, array=array)) == ()
+    assert check_label_map(replace(correct, array=array)) == ()
 
 
 def test_other_schemes_are_checked_by_name(correct: LabelMap) -> None:
@@ -132,10 +132,10 @@ def test_faults_planted_in_a_real_label_map_are_found(shared_data: Path) -> None
     label_map = real_label_map(shared_data, 78)
     num_vertebrae = sum(1 for value in np.unique(label_map.array) if 1 <= value <= 25)
     top_down = {n: num_vertebrae + 1 - n for n in range(1, num_vertebrae + 1)}
-    assert any("upside down" in fault for fault in check_spider(turned(label_map, FLIPPED_HEAD)))
-    assert any("in front" in fault for fault in check_spider(turned(label_map, FLIPPED_FRONT)))
-    assert check_spider(renumbered(label_map, top_down))
-    assert check_spider(renumbered(label_map, {100: 201, 201: 100}))
+    assert any("upside down" in fault for fault in check_label_map(turned(label_map, FLIPPED_HEAD)))
+    assert any("in front" in fault for fault in check_label_map(turned(label_map, FLIPPED_FRONT)))
+    assert check_label_map(renumbered(label_map, top_down))
+    assert check_label_map(renumbered(label_map, {100: 201, 201: 100}))
 
 
 @pytest.mark.slow

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 
-from nomina.anatomy.resolve import resolve_all
+from nomina.anatomy.resolve import resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.cli import main as frame
 from nomina.imaging.segmentation import Segmentation, Verdict
@@ -37,7 +38,9 @@ class FakeSegmenter:
         return segmenter
 
     def resolve(self, prompts: Sequence[str] | None) -> tuple[str, ...]:
-        return KNOWN if prompts is None else tuple(s.name for s in resolve_all(prompts, within=KNOWN))
+        if prompts is None:
+            return KNOWN
+        return tuple(target.structure.name for target in resolve_targets(prompts, within=KNOWN))
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
@@ -108,3 +111,24 @@ def run_nomina(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         return int(exit_.value.code or 0), captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def write_series() -> Callable[..., None]:
+    """Writes two MR slices of one value as the series of a UID, beside what is in the folder."""
+
+    def write_slices(folder: Path, uid: str, value: int) -> None:
+        folder.mkdir(exist_ok=True)
+        for k in range(2):
+            dataset = pydicom.Dataset()
+            dataset.file_meta = pydicom.dataset.FileMetaDataset()
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.MRImageStorage
+            dataset.SOPInstanceUID = f"{uid}.{k + 1}"
+            dataset.SeriesInstanceUID, dataset.Modality = uid, "MR"
+            dataset.ImagePositionPatient = [0, 0, 4 * k]
+            dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
+            dataset.set_pixel_data(np.full((5, 6), value, dtype=np.uint16), "MONOCHROME2", 16)
+            dataset.save_as(folder / f"{uid}-{k}.dcm", enforce_file_format=True)
+
+    return write_slices

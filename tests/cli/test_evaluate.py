@@ -91,6 +91,7 @@ def test_csv_has_one_row_per_case_and_structure_and_the_json_beside_it_has_every
     assert data["cases"][2]["naming"]["all_levels_right"] is False
     assert data["cases"][2]["label_free"]["groups"]["discs"]["num_detected"] == 2
     assert set(data["versions"]) == {"nomina", "numpy", "scipy"}
+    assert run(*folders, "-o", output).exit_code == 0  # the same names again
 
 
 def test_json_is_all_that_stdout_holds(folders: tuple[Path, Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nomina.anatomy.resolve import resolve_all
+from nomina.anatomy.resolve import resolve
 from nomina.anatomy.schemes import read_label_map
 from nomina.cli.segment_jobs import plan_jobs
 from nomina.errors import SchemeError
@@ -21,7 +21,7 @@ KilledAt = Callable[[Callable[[], object], Path, int], bool]
 
 
 def segmentation(name: str) -> Segmentation:
-    (found,) = resolve_all([name])
+    (found,) = resolve(name)
     array = np.zeros((6, 6, 6), dtype=np.uint8)
     array[2:4, 2:4, 2:4] = found.label
     label_map = LabelMap(

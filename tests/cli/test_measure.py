@@ -100,3 +100,17 @@ def test_what_cannot_be_done_is_one_message(
     code, _, err = run_nomina("measure", vessels[0])
     assert code == 1
     assert "nothing to measure: the label map holds spleen, liver" in err
+
+
+def test_an_output_is_refused_before_anything_is_measured(
+    run_nomina: Run, vessels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sidecar = tmp_path / "vessels.json"
+    before = sidecar.read_text()
+    code, _, err = run_nomina("measure", vessels[0], "-o", sidecar)
+    assert code == 1
+    assert "describes a label map" in err.replace("\n", " ")
+    assert sidecar.read_text() == before
+    code, _, err = run_nomina("measure", tmp_path / "missing.nrrd", "-o", tmp_path / "nowhere" / "sizes.csv")
+    assert code == 1
+    assert "nowhere does not exist" in err.replace("\n", " ")

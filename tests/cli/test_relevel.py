@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
@@ -102,3 +103,19 @@ def test_a_map_whose_scheme_nobody_names_is_refused(run: Run, seg: Path) -> None
 
 def test_an_anchor_is_required(run: Run, seg: Path) -> None:
     assert run(seg, "-o", seg.with_name("new.nii.gz"), "--scheme", "spider")[0] == 2
+
+
+def test_a_map_that_cannot_be_written_leaves_the_earlier_files(
+    run: Run, seg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = seg.with_name("new.mha")
+    options = ("-o", out, "--anchor", "label 1 is L4", "--scheme", "spider")
+    assert run(seg, *options)[0] == 0
+    before = {path.name: path.read_bytes() for path in seg.parent.iterdir()}
+
+    def fail(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("nomina.imaging.write.write", fail)
+    assert run(seg, *options)[0] == 1
+    assert {path.name: path.read_bytes() for path in seg.parent.iterdir()} == before

@@ -142,3 +142,24 @@ def test_a_scan_that_is_not_found_is_asked_for(run_nomina: Run, scan: Path) -> N
     scan.rename("moved.nii.gz")
     assert "--scan" in run_nomina("replay", "run.json")[2]
     assert run_nomina("replay", "run.json", "--scan", "moved.nii.gz")[0] == 0
+
+
+def test_one_of_several_series_is_replayed_when_it_is_named(
+    run_nomina: Run, scan: Path, write_series: Callable[..., None]
+) -> None:
+    for uid, name in (("1.2.3", "L4 vertebra"), ("1.2.4", "spinal canal")):
+        write_series(Path("study"), uid, structure(name).label)
+    assert run_nomina("segment", "study", "--all", "--series", "1.2.3", "--card", "run.json")[0] == 0
+    code, _, err = run_nomina("replay", "run.json")
+    assert code == 1
+    assert "2 series are mixed here" in err
+    assert run_nomina("replay", "run.json", "--series", "1.2.4")[0] == 1
+    assert run_nomina("replay", "run.json", "--series", "1.2.3")[0] == 0
+
+
+def test_json_nested_without_end_is_no_card(run_nomina: Run, scan: Path) -> None:
+    Path("run.json").write_text("[" * 200_000)
+    code, _, err = run_nomina("replay", "run.json")
+    assert code == 1
+    assert "nested too deeply" in err
+    assert run_nomina("segment", ".", "--all", "-o", "out")[0] == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 
 from nomina.anatomy.schemes import read_label_map
@@ -49,27 +48,6 @@ def write_scan(path: Path, extra: int = 0) -> Path:
 @pytest.fixture
 def run(run_nomina: Run) -> Run:
     return partial(run_nomina, "segment")
-
-
-@pytest.fixture
-def write_series() -> Callable[..., None]:
-    """Writes two MR slices of one value as the series of a UID, beside what is in the folder."""
-
-    def write_slices(folder: Path, uid: str, value: int) -> None:
-        folder.mkdir(exist_ok=True)
-        for k in range(2):
-            dataset = pydicom.Dataset()
-            dataset.file_meta = pydicom.dataset.FileMetaDataset()
-            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.MRImageStorage
-            dataset.SOPInstanceUID = f"{uid}.{k + 1}"
-            dataset.SeriesInstanceUID, dataset.Modality = uid, "MR"
-            dataset.ImagePositionPatient = [0, 0, 4 * k]
-            dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
-            dataset.set_pixel_data(np.full((5, 6), value, dtype=np.uint16), "MONOCHROME2", 16)
-            dataset.save_as(folder / f"{uid}-{k}.dcm", enforce_file_format=True)
-
-    return write_slices
 
 
 def test_a_scan_and_words_give_a_label_map_in_the_scans_geometry(run: Run, scan: Path) -> None:
@@ -410,6 +388,17 @@ def test_one_of_several_series_is_chosen_by_its_uid(
     assert code == 0
     assert "present" in out
     assert read_label_map("out.nii.gz").present() == ("L4 vertebra",)
+
+
+def test_a_result_of_another_series_is_never_left_as_it_is(
+    run: Run, tmp_path: Path, write_series: Callable[..., None]
+) -> None:
+    for uid, name in (("1.2.3", "L4 vertebra"), ("1.2.4", "spinal canal")):
+        write_series(tmp_path / "study", uid, structure(name).label)
+    assert run("study", "--all", "--series", "1.2.3")[0] == 0
+    code, _, err = run("study", "--all", "--series", "1.2.4", "--skip-existing")
+    assert code == 2
+    assert "does not say which series" in err.replace("\n", " ").replace("│ ", "")
 
 
 def test_a_series_of_several_scans_is_wrong_usage(run: Run, tmp_path: Path) -> None:

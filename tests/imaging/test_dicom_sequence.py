@@ -30,6 +30,8 @@ def header(**tags: Any) -> pydicom.Dataset:
         ("T2 MAP", None),
         ("T1 and T2 fused", None),
         ("level T12-L1 disc", None),
+        ("T1 IR sagittal", None),
+        ("ir_tse_sag", None),
         ("lumbar sagittal", None),
     ],
 )
@@ -56,6 +58,14 @@ def test_spin_echo_times_decide_where_words_are_missing(
     if inversion_ms is not None:
         tags["InversionTime"] = inversion_ms
     assert mr_sequence(header(**tags)) == sequence
+
+
+def test_an_inversion_recovery_is_told_by_its_inversion_time_alone() -> None:
+    tags = {"SeriesDescription": "IR sag", "ScanningSequence": ["SE", "IR"], "EchoTime": 30}
+    assert mr_sequence(header(**tags, RepetitionTime=4000, InversionTime=150)) == "STIR"
+    assert mr_sequence(header(**tags, RepetitionTime=4000, InversionTime=800)) is None
+    assert mr_sequence(header(**tags, RepetitionTime=4000)) is None
+    assert mr_sequence(header(**tags, RepetitionTime=600)) is None
 
 
 def test_times_of_gradient_echoes_decide_nothing() -> None:

@@ -467,6 +467,50 @@ def test_an_enhanced_file_with_two_frames_at_one_place_is_refused(
         read_volume(tmp_path / "multi.dcm")
 
 
+def as_lossless_jpeg(path: Path) -> None:
+    """Compress an enhanced file as no decoder of pydicom can read it."""
+    dataset = pydicom.dcmread(path)
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetUseCompression(True)
+    writer.SetCompressor("JPEG")
+    writer.SetFileName(str(path))
+    writer.Execute(sitk.GetImageFromArray(dataset.pixel_array))
+    packed = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+    dataset.BitsStored, dataset.HighBit = packed.BitsStored, packed.HighBit
+    dataset["PixelData"] = packed["PixelData"]
+    dataset.save_as(path)
+
+
+def test_lossless_jpeg_in_one_file_is_read_where_all_frames_have_one_rescale(
+    tmp_path: Path, ct_grid: Grid, stored: np.ndarray
+) -> None:
+    path = tmp_path / "multi.dcm"
+    enhanced(path, stored, ct_grid, np.arange(9))
+    as_lossless_jpeg(path)
+    with pytest.raises(DicomError, match="9 different rescales"):
+        read_volume(path)
+    dataset = pydicom.dcmread(path)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        group.PixelValueTransformationSequence[0].RescaleSlope = 2.5
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_volume(path).array, stored * 2.5 + 0.5)
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns"])
+def test_a_file_with_more_pixels_than_its_header_says_is_refused(
+    tmp_path: Path, ct_grid: Grid, stored: np.ndarray, keyword: str
+) -> None:
+    """Half the rows would leave twice the frames, the first half of which would pass for the scan."""
+    enhanced(tmp_path / "multi.dcm", stored, ct_grid, np.arange(9))
+    dataset = pydicom.dcmread(tmp_path / "multi.dcm")
+    dataset[keyword].value //= 2
+    dataset.save_as(tmp_path / "multi.dcm")
+    with pytest.raises(DicomError, match="its header says 9 of"):
+        read_volume(tmp_path / "multi.dcm")
+
+
 @pytest.fixture(scope="session")
 def conversion_cases(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked test files of dicom2nifti."""

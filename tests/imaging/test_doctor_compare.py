@@ -48,6 +48,15 @@ def test_an_output_on_its_input_gives_no_finding(scan: Path, scan_grid: Grid, su
     assert found(scan, truth(), scan_grid, suffix) == []
 
 
+def test_places_that_agree_to_a_hundredth_of_a_millimetre_give_no_finding(
+    scan: Path, scan_grid: Grid
+) -> None:
+    affine = scan_grid.affine.copy()
+    affine[:3, 3] += 0.005
+    assert found(scan, truth(), Grid(scan_grid.shape, affine)) == []
+    assert found(scan, np.flip(truth(), 1), Grid(scan_grid.shape, affine)) == [("labels-mirrored", "error")]
+
+
 def test_the_same_places_in_another_order_are_a_note(scan: Path, scan_grid: Grid) -> None:
     canonical = LabelMap(truth(), scan_grid, names=NAMES).canonical()
     assert found(scan, canonical.array, canonical.grid) == [("stored-otherwise", "note")]

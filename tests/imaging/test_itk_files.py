@@ -154,6 +154,19 @@ def test_bad_metaimage_headers_are_refused(mha: Path, pattern: bytes, replacemen
         read_metaimage(mha)
 
 
+def test_an_intensity_scale_of_a_metaimage_is_not_applied_and_said(mha: Path) -> None:
+    """ITK and what is built on it do not apply it either."""
+    stored = read_metaimage(mha).array
+    added = b"ElementToIntensityFunctionSlope = 1.0\nElementToIntensityFunctionOffset = -1024\nElementType"
+    mha.write_bytes(mha.read_bytes().replace(b"ElementType", added, 1))
+    volume = read_metaimage(mha)
+    np.testing.assert_array_equal(volume.array, stored)
+    np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(sitk.ReadImage(str(mha))).transpose())
+    assert volume.notes == (
+        "The header's ElementToIntensityFunctionOffset -1024 was not applied, as in ITK.",
+    )
+
+
 def test_a_metaimage_without_direction_is_read_with_a_note(mha: Path) -> None:
     edit(mha, rb"TransformMatrix = [^\n]*\n", b"")
     volume = read_metaimage(mha)

@@ -267,3 +267,12 @@ def test_a_long_header_extension_is_passed_over(tmp_path: Path) -> None:
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 9000))
     nib.save(image, tmp_path / "extended.nii.gz")
     assert np.array_equal(read_nifti(tmp_path / "extended.nii.gz").array, array)
+
+
+@pytest.mark.parametrize("offset", [1.0, 100.0, 351.0])
+def test_voxels_inside_the_header_are_refused(tmp_path: Path, oblique_grid: Grid, offset: float) -> None:
+    data = bytearray(image_on(oblique_grid).to_bytes())
+    data[108:112] = np.array([offset], dtype="<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(VolumeError, match=f"puts the voxels at byte {offset:g}, expected 352"):
+        read_nifti(tmp_path / "a.nii")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from nomina.errors import ConfigError, VolumeError
 from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid, resample_classes
+from nomina.imaging.preparation import AIR_SHARE, ImagePreparation, normalise, prepared_grid, resample_classes
 from nomina.imaging.volume import Volume
 
 PREPARATION = ImagePreparation(in_plane_spacing_mm=0.6)
@@ -252,3 +253,19 @@ def test_the_class_with_the_largest_share_wins() -> None:
     result = resample_classes(classes, grid, prepared)
     assert is_clear.mean() > 0.8
     np.testing.assert_array_equal(result[is_clear], np.argmax(shares, axis=0)[is_clear])
+
+
+def test_shading_is_taken_out_over_the_reach_that_the_config_states() -> None:
+    """At a step from 0 to 200 the smooth part is a Gaussian's integral; another width would not fit."""
+    shape, reach_mm = (4, 241, 6), 20.0
+    volume = Volume(
+        np.where(np.arange(shape[1]) > 120, 200.0, 0.0)[None, :, None] * np.ones(shape),
+        Grid(shape, np.diag([4.0, 1.0, 1.0, 1.0])),
+    )
+    preparation = ImagePreparation(
+        in_plane_spacing_mm=1.0, clip_percentiles=(0.0, 100.0), shading_mm=reach_mm
+    )
+    from_step_mm = np.arange(shape[1]) - 120.5
+    expected = (from_step_mm > 0) * 200 / (200 * ndtr(from_step_mm / reach_mm) + AIR_SHARE * 200 * 120 / 241)
+    expected = (expected - expected.mean()) / expected.std()
+    np.testing.assert_allclose(normalise(volume, preparation)[0][2, :, 3], expected, atol=0.05)

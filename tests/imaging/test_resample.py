@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nomina.imaging.grid import Grid
-from nomina.imaging.resample import resample_labels, resample_volume, with_spacing
+from nomina.imaging.resample import resample_labels, resample_volume
 from nomina.imaging.volume import LabelMap, Volume
 
 GRADIENT = np.array([1.5, -2.0, 0.75])
@@ -98,35 +98,3 @@ def test_labels_outside_the_field_of_view_are_background(large: Grid) -> None:
     label_map = LabelMap(np.ones(large.shape, dtype=np.uint16), large, names={1: "sacrum"})
     result = resample_labels(label_map, Grid((5, 5, 4), affine)).array
     assert [np.unique(result[:, :, k]).tolist() for k in range(4)] == [[0], [0], [1], [1]]
-
-
-@pytest.mark.parametrize(
-    "spacing_mm", [(1.0, 1.0, 1.0), (0.35, 2.6, 5.8), (3.0, 3.0, 0.5), (500.0, 1.3, 2.9)]
-)
-def test_with_spacing_keeps_the_outer_edges(large: Grid, spacing_mm: tuple[float, float, float]) -> None:
-    result = with_spacing(large, spacing_mm)
-    for corner in np.ndindex(2, 2, 2):
-        old = large.to_world(np.array(corner)[None] * np.array(large.shape) - 0.5)
-        new = result.to_world(np.array(corner)[None] * np.array(result.shape) - 0.5)
-        np.testing.assert_allclose(new, old, atol=1e-9)
-
-
-def test_with_spacing_takes_the_nearest_spacing_that_fills_the_field_of_view() -> None:
-    result = with_spacing(Grid((20, 512, 640), np.diag([4.0, 0.5, 0.5, 1.0])), (3.0, 1.0, 0.5))
-    assert result.shape == (27, 256, 640)
-    assert result.spacing_mm == pytest.approx((80 / 27, 1.0, 0.5))
-
-
-def test_halving_the_spacing_shifts_the_first_centre_by_a_quarter_voxel() -> None:
-    result = with_spacing(Grid((4, 4, 4), np.eye(4)), (0.5, 1.0, 1.0))
-    assert result.affine[:3, 3].tolist() == [-0.25, 0, 0]
-
-
-def test_there_and_back_with_the_same_spacing_is_the_same_grid(large: Grid) -> None:
-    assert with_spacing(with_spacing(large, (0.35, 0.65, 5.8)), large.spacing_mm).matches(large)
-
-
-@pytest.mark.parametrize("spacing_mm", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, np.nan)])
-def test_impossible_spacings_are_refused(large: Grid, spacing_mm: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="above 0"):
-        with_spacing(large, spacing_mm)

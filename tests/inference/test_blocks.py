@@ -4,8 +4,10 @@ The network reads classes off the intensity, so that every mask is known beforeh
 """
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nomina.anatomy.structures import structure
+from nomina.cli.run_card import read_card, run_card
 from nomina.errors import PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap, Volume
@@ -120,6 +123,17 @@ def test_provenance_names_model_words_and_versions(segmenter: Segmenter, box_che
     assert result.provenance["encoder"]["encoder"] == "minilm"
     assert result.prompts == ("pulmonary veins",)
     assert result.label_map.names == {structure("pulmonary vein").label: "pulmonary vein"}
+    assert result.provenance["machine"]["device"] == "cpu"
+
+
+def test_a_run_card_can_be_made(segmenter: Segmenter, box_chest: BoxChest, tmp_path: Path) -> None:
+    scan = tmp_path / "chest.nii.gz"
+    scan.write_bytes(b"any")
+    result = segmenter(box_chest()[0], ["pulmonary artery"])
+    card = run_card(result, scan=scan, output=tmp_path / "seg.nii.gz", model_path=None)
+    (tmp_path / "run.json").write_text(json.dumps(card))
+    assert read_card(tmp_path / "run.json") == card
+    assert (card["asked"]["mode"], card["memory"]) == ("class prompts", {})
 
 
 def test_a_network_with_sides_knows_the_whole_and_one_without_its_sides() -> None:

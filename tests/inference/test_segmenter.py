@@ -175,6 +175,7 @@ def test_what_a_user_declares_is_heard_as_it_is_and_alone(
     declared = {"lowest_vertebra": "L4 vertebra"}
     said, _, result = heard(segmenter, monkeypatch, lambda: segmenter.told(scan, None, declared))
     assert (said, result.provenance["mode"]) == (declared, "user")
+    assert segmenter.told(scan, "L4 vertebra", declared).prompts == ("L4 vertebra",)
     wrong = segmenter.told(scan, None, {"lowest_vertebra": "L5 vertebra"}, teller="shifted")
     assert wrong.provenance["mode"] == "shifted"
     # A wrong word must be able to do harm: with open gates it reaches the masks.

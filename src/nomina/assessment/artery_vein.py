@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Integer
 from scipy.spatial import cKDTree
 
+from nomina.assessment.metrics.overlap import check_shapes
 from nomina.assessment.vessel_tree import VesselGraph, vessel_graph
-from nomina.errors import GridMismatchError
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ def centreline_classes(
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    _check_shapes(own, other)
+    check_shapes(own, other)
     if not isinstance(reference, VesselGraph):
-        _check_shapes(own, reference)
+        check_shapes(own, reference)
         reference = vessel_graph(reference, spacing_mm=spacing_mm)
     at = tuple(reference.voxels.T)
     is_own, is_other = own[at], other[at] & ~own[at]
@@ -116,7 +116,7 @@ def vote_by_branch(
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    _check_shapes(artery, vein)
+    check_shapes(artery, vein)
     vein = vein & ~artery
     graph = vessel_graph(artery | vein, spacing_mm=spacing_mm)
     voxels = np.argwhere(artery | vein)
@@ -154,10 +154,3 @@ def nearest_points(graph: VesselGraph, voxels: Integer[np.ndarray, "n 3"]) -> In
     tree = cKDTree(np.column_stack([graph.voxels * spacing_mm, height_mm]))
     points: Integer[np.ndarray, " n"] = tree.query(np.pad(voxels * spacing_mm, ((0, 0), (0, 1))))[1]
     return points
-
-
-def _check_shapes(first: Bool[np.ndarray, "..."], second: Bool[np.ndarray, "..."]) -> None:
-    if first.shape != second.shape:
-        raise GridMismatchError(
-            f"masks of shapes {first.shape} and {second.shape} cannot be compared; bring both to one grid"
-        )

@@ -85,10 +85,17 @@ def lung_halves(lungs: LabelMap | None, like: Grid) -> UInt8[np.ndarray, "i j k"
 
 
 def lung_box(lungs: LabelMap, like: Grid, margin_mm: float) -> tuple[slice, slice, slice]:
-    """The part of a canonical grid that holds the lungs and `margin_mm` around them."""
+    """The part of a canonical grid that holds the lungs and `margin_mm` around them, along its axes.
+
+    Args:
+        lungs: Canonical mask of the lungs.
+        like: The grid, with the axes of the lungs'.
+        margin_mm: Room on each side, as far as the grid reaches.
+    """
     found = np.argwhere(lungs.array != 0)
     corners = lungs.grid.to_world(np.stack([found.min(axis=0) - 0.5, found.max(axis=0) + 0.5]))
-    low, high = like.to_voxels(corners + np.array([[-margin_mm], [margin_mm]]))
+    margin = margin_mm / np.array(like.spacing_mm)
+    low, high = like.to_voxels(corners) + np.array([-margin, margin])
     start = np.clip(np.floor(low), 0, None).astype(int)
     stop = np.minimum(np.ceil(high) + 1, like.shape).astype(int)
     i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))

@@ -57,11 +57,6 @@ def check_label_map(label_map: LabelMap) -> tuple[str, ...]:
     return faults(spine_checks(spine_by_names(label_map.names, where)))
 
 
-def check_spider(label_map: LabelMap) -> tuple[str, ...]:
-    """Faults of a label map numbered as in SPIDER, one sentence each; empty when there are none."""
-    return faults(spider_checks(places(label_map.array, label_map.grid)))
-
-
 def spine_by_names(
     names: Mapping[int, str], where: Mapping[int, Place], partial: Mapping[int, str] | None = None
 ) -> Spine:

@@ -1,6 +1,5 @@
 """`nomina evaluate`: predicted label maps against references."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -97,24 +96,17 @@ def _deliver(
 
 def _check_output(output: Path) -> None:
     """Refuse before the work what could not be written after it."""
+    from nomina.reporting.sidecar import describes_label_map
+
     if output.suffix != ".csv":
         raise OutputError(f"{output} must end in .csv; the JSON file beside it takes the same name")
     beside = output.with_suffix(".json")
-    if beside.exists() and "structures" in _keys(beside):
+    if describes_label_map(beside):
         raise OutputError(f"{beside} describes a label map; {output} would replace it, choose another name")
     if not output.parent.is_dir():
         raise OutputError(
             f"{output} cannot be written: folder {output.parent} does not exist; create it first"
         )
-
-
-def _keys(path: Path) -> set[str]:
-    """Keys of a JSON object; none where the file holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return set(content) if isinstance(content, dict) else set()
 
 
 def _write(evaluation: "Evaluation", comparison: "Comparison | None", output: Path) -> None:

@@ -33,11 +33,10 @@ def measure(
     from nomina.anatomy.schemes import load_scheme, read_label_map
     from nomina.assessment.measurements.measure import measure as measure_all
     from nomina.assessment.measurements.measurement import csv_text, json_text
-    from nomina.errors import OutputError
     from nomina.imaging.files import write_text_atomic
 
-    if output is not None and output.suffix not in SUFFIXES:
-        raise OutputError(f"{output} must end in {' or '.join(SUFFIXES)}")
+    if output is not None:
+        _check_output(output)
     given = read_label_map(label_map, scheme=None if scheme is None else load_scheme(scheme))
     found = measure_all(given, None if lungs is None else _read_lungs(lungs))
     if output is not None:
@@ -45,6 +44,21 @@ def measure(
         typer.echo(f"wrote {output}", err=True)
     else:
         typer.echo(json_text(found) if as_json else csv_text(found), nl=False)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    from nomina.errors import OutputError
+    from nomina.reporting.sidecar import describes_label_map
+
+    if output.suffix not in SUFFIXES:
+        raise OutputError(f"{output} must end in {' or '.join(SUFFIXES)}")
+    if describes_label_map(output):
+        raise OutputError(f"{output} describes a label map and would be replaced; choose another name")
+    if not output.parent.is_dir():
+        raise OutputError(
+            f"{output} cannot be written: folder {output.parent} does not exist; create it first"
+        )
 
 
 def _read_lungs(path: Path) -> "LabelMap":

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,14 +37,16 @@ def prompt(
 
 def _structures_of(model: str) -> list[str]:
     """Structures of a shipped checkpoint or a checkpoint folder, without loading its network."""
-    shipped = Path(str(files("nomina"))) / "checkpoints" / model
-    folder = shipped if shipped.is_dir() else Path(model)
+    from nomina.networks.shipped import checkpoint_folder
+    from nomina.plain_files import read_json
+
+    path = checkpoint_folder(model) / "structures.json"
     try:
-        names = json.loads((folder / "structures.json").read_text(encoding="utf-8"))
+        names = read_json(path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"no checkpoint {model!r}: give a shipped one, such as spine-mr, or a folder with structures.json"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read: {error}; give the folder of a checkpoint") from error
+    if not isinstance(names, list):
+        raise CheckpointError(f"{path} must hold a list of structures; copy the checkpoint again")
     return [str(name) for name in names]
 
 

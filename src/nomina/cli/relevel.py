@@ -47,12 +47,13 @@ def relevel(
 def _write(result: "Relevelled", output: Path, plain: dict[str, object]) -> None:
     """Label map and JSON file, the latter last."""
     from nomina.anatomy.schemes import sidecar_path
-    from nomina.imaging.files import write_text_atomic
+    from nomina.imaging.files import atomic_path, write_text_atomic
     from nomina.imaging.write import write
 
-    # An older JSON file must never name the values of a newer label map.
-    sidecar_path(output).unlink(missing_ok=True)
-    write(result.label_map, output)
+    with atomic_path(output) as new_map:
+        write(result.label_map, new_map)
+        # An older JSON file must never name the values of a newer label map.
+        sidecar_path(output).unlink(missing_ok=True)
     write_text_atomic(sidecar_path(output), json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -26,6 +26,12 @@ def replay(
         str | None,
         typer.Option("-m", "--model", help="The checkpoint, where the card's name does not find it."),
     ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UID", help="Which DICOM series, where the scan holds several: not in the card."
+        ),
+    ] = None,
 ) -> None:
     """Make a label map again from its run card, and say what differs.
 
@@ -44,7 +50,7 @@ def replay(
     if others:
         _fail([*others, *changed_versions(said)], "not made again")
     versions = changed_versions(said)
-    label_map, cpu = _made_again(said, source, folder)
+    label_map, cpu = _made_again(said, source, folder, series)
     if voxels_sha256(label_map.array) == said["output"]["voxels_sha256"]:
         typer.echo(f"{said['output']['name']}: the same in all {label_map.array.size} voxels, bit for bit")
         if versions:
@@ -77,7 +83,9 @@ def _scan(card: Path, said: Mapping[str, Any], given: Path | None) -> Path:
     )
 
 
-def _made_again(said: Mapping[str, Any], source: Path, folder: Path) -> "tuple[LabelMap, str]":
+def _made_again(
+    said: Mapping[str, Any], source: Path, folder: Path, series_uid: str | None
+) -> "tuple[LabelMap, str]":
     """The label map, and what the processor calculates in."""
     from nomina.anatomy.schemes import load_scheme
     from nomina.imaging.read import read_volume
@@ -86,7 +94,7 @@ def _made_again(said: Mapping[str, Any], source: Path, folder: Path) -> "tuple[L
 
     machine, memory, asked = said["machine"], said["memory"], said["asked"]
     segmenter = Segmenter.load(folder, device=machine["device"])
-    volume = read_volume(source)
+    volume = read_volume(source, series_uid=series_uid)
     plan = segmenter.plan(volume, asked["prompts"])
     if plan is not None:
         plan = replace(plan, look_batch=memory["look_batch"], slice_batch=memory["slice_batch"])

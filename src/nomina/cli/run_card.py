@@ -13,6 +13,7 @@ from jaxtyping import Integer
 from nomina.errors import ConfigError
 from nomina.imaging.dicom_series import is_dicom_file
 from nomina.imaging.segmentation import Segmentation
+from nomina.plain_files import read_json
 
 FORMAT = "nomina-run-1"
 """Name and version of the file's layout."""
@@ -45,7 +46,7 @@ def run_card(result: Segmentation, *, scan: Path, output: Path, model_path: Path
         },
         "model": {"name": provenance["model"], "digest": provenance["digest"]},
         "machine": dict(provenance["machine"]),
-        "memory": dict(provenance["memory"]),
+        "memory": dict(provenance.get("memory", {})),  # not planned for a network of blocks
         "versions": {name: version(name) for name in LIBRARIES},
         "output": {"name": output.name, "voxels_sha256": voxels_sha256(result.label_map.array)},
     }
@@ -62,7 +63,7 @@ def read_card(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, or no such card.
     """
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a run card: {error}") from error
     if not _is_card(card):
@@ -76,7 +77,7 @@ def read_card(path: Path) -> dict[str, Any]:
 def is_card_file(path: Path) -> bool:
     """Whether a file is a run card."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError):
         return False
     return _is_card(data)

@@ -119,6 +119,8 @@ def segment(
         raise typer.BadParameter(f"--format {file_format} contradicts {work.jobs[0].label_map.name}")
     if series and len(work.jobs) > 1:
         raise typer.BadParameter(f"--series goes with one INPUT, got {len(work.jobs)} scans")
+    if series and skip_existing:
+        raise typer.BadParameter("a result does not say which series it is of; leave --skip-existing out")
     _say_passed_over(work)
     asked = Asked(tuple(words) if words else None, recorded_digest(folder), scheme, picture)
     waiting = _without_done(work, asked) if skip_existing else list(work.jobs)

@@ -15,7 +15,13 @@ from nomina.config import config
 from nomina.errors import ConfigError, VolumeError
 from nomina.imaging.doctor_intensity import is_hounsfield, sampled
 from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import interpolation_matrix
+from nomina.imaging.preparation import (
+    Box,
+    about_centre,
+    interpolation_matrix,
+    largest_shares,
+    reached_rows,
+)
 from nomina.imaging.volume import Volume
 
 AIR_BELOW_HU = -500.0
@@ -97,13 +103,7 @@ def require_hounsfield(volume: Volume) -> None:
 
 def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
     """Cubes of the given size about the same centre that fill the field of view of a canonical grid."""
-    shape, affine = list(grid.shape), np.array(grid.affine)
-    for axis, old_mm in enumerate(grid.spacing_mm):
-        shape[axis] = max(1, round(grid.shape[axis] * old_mm / spacing_mm))
-        affine[:3, axis] *= spacing_mm / old_mm
-        first = (grid.shape[axis] - 1) / 2 - (shape[axis] - 1) / 2 * spacing_mm / old_mm
-        affine[:3, 3] += first * grid.affine[:3, axis]
-    return Grid((shape[0], shape[1], shape[2]), affine)
+    return about_centre(grid, spacing_mm, axes=(0, 1, 2))
 
 
 def resample_labels_to_cubes(
@@ -120,18 +120,7 @@ def resample_labels_to_cubes(
         target: `isotropic_grid` of `source`.
     """
     resampling = Resampling.between(source, target)
-    winner = np.zeros(target.shape, dtype=np.uint8)
-    best = np.zeros(target.shape, dtype=np.float32)
-    total = np.zeros(target.shape, dtype=np.float32)
-    for value, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        share, where = resampling.apply_box(labels[box] == value, box)
-        total[where] += share
-        ahead = share > best[where]
-        winner[where][ahead] = value
-        best[where][ahead] = share[ahead]
-    winner[best <= 1 - total] = 0
+    winner = largest_shares(labels, target.shape, resampling.apply_box)
     for box in ndimage.find_objects((labels == IGNORED).astype(np.uint8)):
         share, where = resampling.apply_box(labels[box] == IGNORED, box)
         winner[where][(winner[where] == 0) & (share >= SEEN_SHARE)] = IGNORED
@@ -156,10 +145,10 @@ class Resampling:
         return _resampled(array, self.matrices)
 
     def apply_box(
-        self, part: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice]
-    ) -> tuple[Float[np.ndarray, "i2 j2 k2"], tuple[slice, slice, slice]]:
+        self, part: Num[np.ndarray, "i j k"], box: Box
+    ) -> tuple[Float[np.ndarray, "i2 j2 k2"], Box]:
         """Resamples an array that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
-        i, j, k = (_reached(matrix, along) for matrix, along in zip(self.matrices, box, strict=True))
+        i, j, k = (reached_rows(matrix, along) for matrix, along in zip(self.matrices, box, strict=True))
         rows = (i, j, k)
         cut = [matrix[r, c] for matrix, r, c in zip(self.matrices, rows, box, strict=True)]
         return _resampled(part, (cut[0], cut[1], cut[2])), rows
@@ -175,8 +164,3 @@ def _resampled(
         planes[index] = (along_k @ np.ascontiguousarray(in_j.T)).T
     flat = along_i @ planes.reshape(len(planes), -1)
     return np.ascontiguousarray(flat.reshape(along_i.shape[0], *planes.shape[1:]), dtype=np.float32)
-
-
-def _reached(matrix: sparse.csr_array, columns: slice) -> slice:
-    reached = np.flatnonzero(matrix[:, columns].sum(axis=1))
-    return slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)

@@ -235,14 +235,38 @@ def _without_localizers(headers: list[tuple[Path, Any]], notes: list[str]) -> li
 
 
 def _voxels(frames: list[Frame]) -> Num[np.ndarray, "i j k"]:
-    frame_numbers: dict[Path, list[int]] = {}
-    for number, frame in enumerate(frames):
-        frame_numbers.setdefault(frame.path, []).append(number)
-    images = {}
-    for path, numbers in frame_numbers.items():
-        stored = _pixels(path)
-        images.update({number: _rescaled(frames[number], stored) for number in numbers})
-    return np.stack([images[number] for number in range(len(frames))]).transpose(2, 1, 0)
+    frames_in: dict[Path, list[Frame]] = {}
+    for frame in frames:
+        frames_in.setdefault(frame.path, []).append(frame)
+    images = {path: _images(path, members) for path, members in frames_in.items()}
+    return np.stack([images[frame.path][frame.index] for frame in frames]).transpose(2, 1, 0)
+
+
+def _images(path: Path, frames: list[Frame]) -> dict[int, Num[np.ndarray, "rows columns"]]:
+    """Rescaled pixels of all frames of a file, by their numbers in it."""
+    pixels, is_rescaled = _pixels(path)
+    columns, rows = frames[0].shape
+    if pixels.shape != (len(frames), rows, columns):
+        num_frames, num_rows, num_columns = pixels.shape
+        raise DicomError(
+            f"{path.name} holds {num_frames} frame(s) of {num_rows} × {num_columns} pixels, its header says "
+            f"{len(frames)} of {rows} × {columns}; copy it again",
+            code="undecodable",
+        )
+    rescales = {(frame.slope, frame.intercept) for frame in frames}
+    if is_rescaled and len(rescales) > 1:
+        # GDCM applies the first of them to all frames.
+        raise DicomError(
+            f"the frames of {path.name} have {len(rescales)} different rescales, which cannot be applied to "
+            f"its kind of compression; convert the file to an uncompressed one",
+            code="undecodable",
+        )
+    return {
+        frame.index: pixels[frame.index]
+        if is_rescaled
+        else rescaled(pixels[frame.index], slope=frame.slope, intercept=frame.intercept)
+        for frame in frames
+    }
 
 
 def _is_inverted(headers: list[tuple[Path, Any]]) -> bool:
@@ -273,19 +297,6 @@ def _turned(
         f"that air is dark."
     )
     return (high - array) + low  # In this order no integer type overflows.
-
-
-def _rescaled(
-    frame: Frame, stored: tuple[Num[np.ndarray, "n rows columns"], bool]
-) -> Num[np.ndarray, "rows columns"]:
-    pixels, is_rescaled = stored
-    if pixels.shape[1:] != frame.shape[::-1] or frame.index >= len(pixels):
-        raise DicomError(
-            f"{frame.path.name} holds {pixels.shape} pixels, its header says otherwise; copy it again",
-            code="undecodable",
-        )
-    image = pixels[frame.index]
-    return image if is_rescaled else rescaled(image, slope=frame.slope, intercept=frame.intercept)
 
 
 def _pixels(path: Path) -> tuple[Num[np.ndarray, "n rows columns"], bool]:

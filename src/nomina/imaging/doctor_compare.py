@@ -45,7 +45,7 @@ def compare(scan: Path | str, output: Path | str) -> Examination:
     volume, labels = volumes
     findings = [*_label_findings(labels), *grid_differences(volume.grid, labels.grid)]
     if not any(finding.severity != "note" for finding in findings):
-        findings += _mirror_findings(volume, labels.reoriented_like(volume.grid))
+        findings += _mirror_findings(volume.canonical(), labels.canonical())
     return Examination(name, f"{volume.grid} and {labels.grid}", tuple(findings))
 
 
@@ -147,23 +147,20 @@ def _label_findings(labels: Volume) -> Iterator[Finding]:
 
 
 def _mirror_findings(volume: Volume, labels: Volume) -> Iterator[Finding]:
-    """An error where the borders of the labels meet far more contrast after mirroring along one axis."""
+    """An error where the borders of the labels meet far more contrast after mirroring along one axis.
+
+    Both volumes are canonical and lie at the same places.
+    """
     contrast = _contrast(volume.array)
     as_found = _border_contrast(contrast, labels.array)
-    for axis, letter in enumerate(volume.grid.orientation):
+    for axis, ends in enumerate(("left and right", "front and back", "top and bottom")):
         mirrored = _border_contrast(contrast, np.flip(labels.array, axis))
         if as_found > 0 and mirrored > MIRROR_RATIO * as_found:
-            direction = {
-                "R": "left and right",
-                "L": "left and right",
-                "A": "front and back",
-                "P": "front and back",
-            }
             yield Finding(
                 "labels-mirrored",
                 "error",
                 f"The labels' borders meet {mirrored / as_found:.2g} times more contrast in the scan with "
-                f"{direction.get(letter, 'top and bottom')} exchanged: the output's voxels are mirrored.",
+                f"{ends} exchanged: the output's voxels are mirrored.",
                 "Make the output again; the program that wrote it flipped the array but not the affine.",
             )
             return

@@ -25,6 +25,7 @@ _META_TYPES = {
 }  # fmt: skip
 
 _META_SPACING = ("ElementSpacing", "ElementSize")
+_META_SCALE = (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0))
 _META_DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
 
 
@@ -37,9 +38,7 @@ def read_metaimage(path: Path) -> Volume:
         VolumeError: The file is not a MetaImage, is damaged, or is not a single 3D volume of real numbers.
     """
     fields, offset = _meta_header(read_part(path, 0, _MAX_HEADER))
-    notes = []
-    if not any(key in fields for key in _META_DIRECTION):
-        notes.append("The header names no direction; axes were read as left, posterior, superior.")
+    notes = _meta_notes(fields)
     _check_meta_spacing(fields)
     shape = _meta_shape(fields)
     array = _meta_voxels(fields, *_meta_place(path, fields, offset)).reshape(shape, order="F")
@@ -47,6 +46,16 @@ def read_metaimage(path: Path) -> Volume:
         notes.append("A trailing fourth axis of size 1 was dropped.")
     reader = itk_reader(path, "MetaImageIO")
     return Volume(array.reshape(shape[:3], order="F"), itk_grid(reader, shape[:3]), notes=tuple(notes))
+
+
+def _meta_notes(fields: dict[str, str]) -> list[str]:
+    notes = []
+    if not any(key in fields for key in _META_DIRECTION):
+        notes.append("The header names no direction; axes were read as left, posterior, superior.")
+    for key, neutral in _META_SCALE:
+        if key in fields and _numbers(fields, key) != [neutral]:
+            notes.append(f"The header's {key} {fields[key][:20]} was not applied, as in ITK.")
+    return notes
 
 
 def _meta_header(raw: bytes) -> tuple[dict[str, str], int]:

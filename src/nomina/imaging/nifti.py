@@ -149,10 +149,12 @@ def _voxels(path: Path, is_packed: bool, header: Any) -> Num[np.ndarray, "..."]:
 
 
 def _offset(header: Any) -> int:
-    offset = float(header["vox_offset"]) or header.single_vox_offset
-    if not 0 <= offset <= MAX_OFFSET:
+    first = header.single_vox_offset
+    offset = float(header["vox_offset"]) or first
+    if not first <= offset <= MAX_OFFSET:
         raise VolumeError(
-            f"the header puts the voxels at byte {offset:g}, expected at most {MAX_OFFSET}; export it again",
+            f"the header puts the voxels at byte {offset:g}, expected {first} to {MAX_OFFSET}; "
+            f"export it again",
             code="damaged-header",
         )
     return int(offset)

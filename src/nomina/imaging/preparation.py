@@ -7,11 +7,12 @@ Conventions: axes i j k are R, A, S after canonicalisation; i counts the sagitta
 resampled. In-plane grids share the *centre* of the field of view: a flipped file gives the same voxels.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Bool, Float, Num, UInt8
 from scipy import ndimage, sparse
 
 from nomina.config import config
@@ -24,6 +25,9 @@ SLICE_MARGIN = 1.5
 isotropic scans pass, thick axial and coronal slices do not]."""
 AIR_SHARE = 0.15
 """Share of a scan's mean that counts as even background when its shading is taken out [choice]."""
+
+Box = tuple[slice, slice, slice]
+"""Part of an array, half open along i, j, k."""
 
 
 @config
@@ -125,9 +129,19 @@ def prepared_grid(grid: Grid, preparation: ImagePreparation) -> Grid:
         VolumeError: The slices are not sagittal.
     """
     _require_sagittal(grid)
-    spacing_mm = preparation.in_plane_spacing_mm
+    return about_centre(grid, preparation.in_plane_spacing_mm, axes=(1, 2))
+
+
+def about_centre(grid: Grid, spacing_mm: float, axes: Sequence[int]) -> Grid:
+    """Voxels of one size along some axes, about the same centre, that fill the field of view.
+
+    Args:
+        grid: The field of view.
+        spacing_mm: Distance between voxel centres along `axes`.
+        axes: Which axes change.
+    """
     shape, affine = list(grid.shape), np.array(grid.affine)
-    for axis in (1, 2):
+    for axis in axes:
         old_mm = grid.spacing_mm[axis]
         shape[axis] = max(1, round(grid.shape[axis] * old_mm / spacing_mm))
         affine[:3, axis] *= spacing_mm / old_mm
@@ -149,17 +163,30 @@ def resample_classes(
         source: Canonical grid of `classes`.
         target: `prepared_grid` of `source`.
     """
-    in_plane = _InPlane.between(source, target)
-    winner = np.zeros(target.shape, dtype=np.uint8)
-    best = np.zeros(target.shape, dtype=np.float32)
-    total = np.zeros(target.shape, dtype=np.float32)
-    for index, box in enumerate(ndimage.find_objects(classes), start=1):
+    return largest_shares(classes, target.shape, _InPlane.between(source, target).apply_box)
+
+
+def largest_shares(
+    labels: UInt8[np.ndarray, "i j k"],
+    shape: tuple[int, int, int],
+    apply_box: Callable[[Bool[np.ndarray, "i j k"], Box], tuple[Float[np.ndarray, "i2 j2 k2"], Box]],
+) -> UInt8[np.ndarray, "i2 j2 k2"]:
+    """Of all values of a label map, each resampled as an image, the one with the largest share.
+
+    Args:
+        labels: Values; 0 is background.
+        shape: Of the result.
+        apply_box: Resamples a mask that is empty outside a box; gives its shares and the box that they reach.
+    """
+    winner = np.zeros(shape, dtype=np.uint8)
+    best, total = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    for value, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        share, where = in_plane.apply_box(classes[box] == index, box)
+        share, where = apply_box(labels[box] == value, box)
         total[where] += share
         ahead = share > best[where]
-        winner[where][ahead] = index
+        winner[where][ahead] = value
         best[where][ahead] = share[ahead]
     winner[best <= 1 - total] = 0
     return winner
@@ -195,17 +222,15 @@ class _InPlane:
         whole = (slice(0, array.shape[0]), slice(0, array.shape[1]), slice(0, array.shape[2]))
         return self._apply(array, whole, slice(None), slice(None), clip)
 
-    def apply_box(
-        self, part: Num[np.ndarray, "i j k"], box: tuple[slice, slice, slice]
-    ) -> tuple[Float[np.ndarray, "i j2 k2"], tuple[slice, slice, slice]]:
+    def apply_box(self, part: Num[np.ndarray, "i j k"], box: Box) -> tuple[Float[np.ndarray, "i j2 k2"], Box]:
         """Resamples an array that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
-        rows_j, rows_k = _reached_rows(self.along_j, box[1]), _reached_rows(self.along_k, box[2])
+        rows_j, rows_k = reached_rows(self.along_j, box[1]), reached_rows(self.along_k, box[2])
         return self._apply(part, box, rows_j, rows_k), (box[0], rows_j, rows_k)
 
     def _apply(
         self,
         array: Num[np.ndarray, "i j k"],
-        box: tuple[slice, slice, slice],
+        box: Box,
         rows_j: slice,
         rows_k: slice,
         clip: tuple[np.float32, np.float32] | None = None,
@@ -240,6 +265,7 @@ def interpolation_matrix(source: Grid, target: Grid, axis: int) -> sparse.csr_ar
     return matrix
 
 
-def _reached_rows(matrix: sparse.csr_array, columns: slice) -> slice:
+def reached_rows(matrix: sparse.csr_array, columns: slice) -> slice:
+    """The rows of an interpolation matrix that some columns reach."""
     reached = np.flatnonzero(matrix[:, columns].sum(axis=1))
     return slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)

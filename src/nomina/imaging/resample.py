@@ -58,32 +58,6 @@ def resample_labels(label_map: LabelMap, grid: Grid) -> LabelMap:
     return replace(label_map, array=result, grid=grid)
 
 
-def with_spacing(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
-    """A grid over the same field of view with voxels of about the given size.
-
-    The outer *edges* of both grids agree exactly, not the centres of their first voxels, which lie half the
-    difference of the spacings apart. A whole number of voxels must fill the field of view, so the
-    spacing of the result is the nearest to the one asked for that does.
-
-    Args:
-        grid: The field of view and the axes.
-        spacing_mm: Wanted distance between voxel centres along i, j, k; above 0.
-
-    Raises:
-        ValueError: A spacing is not above 0.
-    """
-    wanted = np.array(spacing_mm, dtype=np.float64)
-    if not (np.isfinite(wanted).all() and wanted.min() > 0):
-        raise ValueError(f"spacing_mm must be above 0 along every axis, got {tuple(spacing_mm)}")
-    extent_mm = np.array(grid.shape) * grid.spacing_mm
-    i, j, k = np.maximum(np.rint(extent_mm / wanted), 1).astype(int).tolist()
-    scale = np.array(grid.shape) / (i, j, k)
-    affine = grid.affine.copy()
-    affine[:3, :3] *= scale
-    affine[:3, 3] += grid.affine[:3, :3] @ ((scale - 1) / 2)
-    return Grid((i, j, k), affine)
-
-
 def _resampled(
     array: Num[np.ndarray, "i j k"], source: Grid, target: Grid, *, interpolator: Any, outside: float
 ) -> Num[np.ndarray, "i2 j2 k2"]:

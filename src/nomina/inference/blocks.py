@@ -7,8 +7,7 @@ axes cannot exchange them. A network whose classes have sides of their own is ta
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
@@ -26,6 +25,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.native_grid import linear_weights
+from nomina.inference.provenance import provenance
 from nomina.inference.vessel_verdicts import judge_vessels
 from nomina.networks.checkpoint import Checkpoint
 from nomina.networks.la_caf import LACAF
@@ -112,7 +112,9 @@ def segment_blocks(
         label_map=label_map.reoriented_like(volume.grid),
         verdicts=verdicts,
         prompts=tuple(prompts),
-        provenance=_provenance(checkpoint, volume, found, part.grid, lungs is not None),
+        provenance=provenance(
+            checkpoint, "class prompts", _notes(volume, found, part.grid, lungs is not None)
+        ),
     )
 
 
@@ -189,21 +191,11 @@ def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
     return replace(volume, array=array, grid=Grid(array.shape, affine))
 
 
-def _provenance(
-    checkpoint: Checkpoint, volume: Volume, found: VesselMap, grid: Grid, has_lungs: bool
-) -> dict[str, object]:
+def _notes(volume: Volume, found: VesselMap, grid: Grid, has_lungs: bool) -> list[str]:
     notes = list(volume.notes)
     if not has_lungs:
         notes.append("No two lungs were found: the whole scan was looked at, and no vessel has a side.")
     if found.num_overlaps:
         volume_ml = found.num_overlaps * grid.voxel_volume_ml
         notes.append(f"{volume_ml:.1f} ml were claimed by several classes; the more probable one was taken.")
-    return {
-        "model": checkpoint.name,
-        "digest": checkpoint.digest,
-        "encoder": asdict(checkpoint.bank.provenance),
-        "mode": "class prompts",
-        "scheme_of_levels": checkpoint.config.scheme,
-        "versions": {name: version(name) for name in ("nomina", "torch")},
-        "notes": notes,
-    }
+    return notes

@@ -1,9 +1,8 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +25,7 @@ from nomina.inference.native_grid import ClassMap, named_label_map, winning_clas
 from nomina.inference.parts import needed_structures, only_asked
 from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
 from nomina.inference.presence import content_rows, judge
+from nomina.inference.provenance import provenance
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements, said_choices
 from nomina.networks.atm_net import ATMNet
@@ -125,7 +125,6 @@ class Segmenter:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
-        prompts = (prompts,) if isinstance(prompts, str) else prompts
         return self._segment(volume, prompts, mode, None, progress, plan)
 
     def plan(
@@ -235,6 +234,7 @@ class Segmenter:
         progress: Callable[[float], None] | None,
         plan: MemoryPlan | None,
     ) -> Segmentation:
+        prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
         self._check_modality(volume)
@@ -264,7 +264,11 @@ class Segmenter:
             label_map=label_map.reoriented_like(volume.grid),
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
-            provenance=self._provenance(mode, volume, plan) | {"levels_decided_by": naming.reason},
+            provenance={
+                **provenance(self.checkpoint, mode, volume.notes),
+                "memory": plan.as_dict(),
+                "levels_decided_by": naming.reason,
+            },
         )
         return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation
 
@@ -365,23 +369,6 @@ class Segmenter:
 
         kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
         return winning_classes(slices, prepared, native, kinds, report)
-
-    def _provenance(self, mode: str, volume: Volume, plan: MemoryPlan) -> dict[str, object]:
-        return {
-            "model": self.checkpoint.name,
-            "digest": self.checkpoint.digest,
-            "encoder": asdict(self.checkpoint.bank.provenance),
-            "mode": mode,
-            "scheme_of_levels": self.checkpoint.config.scheme,
-            "versions": {name: version(name) for name in ("nomina", "torch")},
-            "machine": {
-                "device": self.device.type,
-                "threads": torch.get_num_threads(),
-                "cpu": torch.backends.cpu.get_cpu_capability(),
-            },
-            "memory": plan.as_dict(),
-            "notes": list(volume.notes),
-        }
 
 
 def _require_known_device(device: str) -> None:

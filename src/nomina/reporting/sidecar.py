@@ -25,7 +25,8 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
 
     Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
     (`spider`: 100 + n for vertebrae) and keep their value where it has none; the provenance says which values
-    these are. What the scheme cannot express becomes background and is noted.
+    these are. What the scheme cannot express becomes background and is noted. A segmentation that is in the
+    scheme already stays as it is.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
@@ -138,7 +139,11 @@ def describes_label_map(path: Path) -> bool:
         data = read_json(path)
     except (OSError, ValueError):
         return False
-    return isinstance(data, dict) and isinstance(data.get("structures"), list) and "scheme" in data
+    entries = data.get("structures") if isinstance(data, dict) else None
+    # Scores and measurements of label maps have lists of structures, too, but no values.
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and {"label", "name"} <= set(entry) for entry in entries
+    )
 
 
 def _prompt(words: str, asked: Collection[str]) -> dict[str, Any]:

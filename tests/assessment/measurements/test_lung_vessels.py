@@ -149,5 +149,5 @@ def test_lung_masks_that_cannot_tell_the_lungs_apart_are_refused(vessels: LabelM
     with pytest.raises(CaseError, match="labels in the lung mask: 1"):
         measure_lung_vessels(vessels, one)
     elsewhere = replace(lungs, grid=Grid(lungs.grid.shape, np.diag([1.0, 1.0, 1.0, 1.0])))
-    with pytest.raises(GridMismatchError, match="resample the lung mask"):
+    with pytest.raises(GridMismatchError, match="bring the lung mask"):
         measure_lung_vessels(vessels, elsewhere)

@@ -122,6 +122,16 @@ def test_nsd_counts_surface_voxels_within_the_tolerance_and_includes_it() -> Non
     assert nsd(distances, tolerance=2.0) == 4 / 5
 
 
+@pytest.mark.parametrize("spacing", [1.0, 1.0 + 2e-16, float(np.float32(1.0000001)), 0.2, 0.333334])
+def test_nsd_does_not_hang_on_the_rounding_of_the_spacing(spacing: float) -> None:
+    """A surface moved by 1 mm is within 1 mm, also where the header's spacing is not exact."""
+    mask = cube()
+    moved = np.roll(mask, round(1 / spacing), axis=0)
+    distances = surface_distances(moved, mask, spacing=(spacing, 9.0, 9.0))
+    assert nsd(distances, tolerance=1.0) == 1.0
+    assert nsd(distances, tolerance=0.99) < 1.0
+
+
 def test_identical_masks_are_perfect() -> None:
     distances = surface_distances(cube(), cube(), spacing=(0.9, 0.5, 0.5))
     assert (hd95(distances), hd95_pooled(distances), asd(distances), nsd(distances, tolerance=0.0)) == (

@@ -36,7 +36,8 @@ def lung_sides(
     if not lungs.grid.matches(like.grid):
         raise GridMismatchError(
             f"lung mask {lungs.grid} and vessels {like.grid} (both brought to RAS order) do not cover the "
-            f"same voxels; resample the lung mask onto the vessels' grid"
+            f"same voxels; bring the lung mask onto the vessels' grid "
+            f"(`nomina.imaging.resample.resample_labels`)"
         )
     side_of = side_of_labels(lungs)
     sides = np.zeros(max(side_of) + 1, dtype=np.int64)

@@ -47,10 +47,6 @@ class NamingScores:
         """Structures with that outcome."""
         return sum(structure.outcome == outcome for structure in self.structures)
 
-    def share(self, outcome: NameOutcome) -> float:
-        """Share of all reference vertebrae and discs with that outcome; `nan` when there are none."""
-        return self.count(outcome) / len(self.structures) if self.structures else float("nan")
-
     @cached_property
     def all_levels_right(self) -> bool | None:
         """Every reference vertebra and disc is found under its own name; None when there are none."""

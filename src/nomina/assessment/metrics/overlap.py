@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Shaped
 
 from nomina.errors import GridMismatchError
 
@@ -25,13 +25,21 @@ def dice(prediction: Bool[np.ndarray, "i j k"], reference: Bool[np.ndarray, "i j
         >>> dice(np.array([[[True, True, False]]]), np.array([[[False, True, True]]]))
         0.5
     """
-    if prediction.shape != reference.shape:
-        raise GridMismatchError(
-            f"prediction {prediction.shape} and reference {reference.shape} differ in shape; "
-            f"bring both to one grid"
-        )
+    check_shapes(prediction, reference)
     shared = int(np.count_nonzero(prediction & reference))
     return dice_of_counts(shared, int(np.count_nonzero(prediction)), int(np.count_nonzero(reference)))
+
+
+def check_shapes(first: Shaped[np.ndarray, "..."], second: Shaped[np.ndarray, "..."]) -> None:
+    """Refuse arrays of different shape.
+
+    Raises:
+        GridMismatchError: They differ.
+    """
+    if first.shape != second.shape:
+        raise GridMismatchError(
+            f"arrays of shapes {first.shape} and {second.shape} cannot be compared; bring both to one grid"
+        )
 
 
 def dice_of_counts(num_shared: int, num_prediction: int, num_reference: int) -> float:
@@ -94,11 +102,7 @@ def count_overlaps(
     Raises:
         GridMismatchError: The arrays differ in shape.
     """
-    if prediction.shape != reference.shape:
-        raise GridMismatchError(
-            f"prediction {prediction.shape} and reference {reference.shape} differ in shape; "
-            f"bring both to one grid"
-        )
+    check_shapes(prediction, reference)
     foreground = (prediction != 0) | (reference != 0)
     reference_values, rows = ranked(reference[foreground])
     prediction_values, columns = ranked(prediction[foreground])

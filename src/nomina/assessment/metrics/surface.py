@@ -14,11 +14,14 @@ from jaxtyping import Bool, Float, Integer
 from scipy.ndimage import binary_erosion, find_objects, generate_binary_structure
 from scipy.spatial import cKDTree
 
-from nomina.assessment.metrics.overlap import ranked
-from nomina.errors import GridMismatchError
+from nomina.assessment.metrics.overlap import check_shapes, ranked
 
 VOXEL_UNITS = (1.0, 1.0, 1.0)
 """Spacing that measures distances in voxels."""
+
+ROUNDING = 1e-4
+"""A distance that exceeds a tolerance by less equals it [choice]: headers round the spacing, and a surface
+that is one voxel of 1 mm away must not count as further than 1 mm."""
 
 Neighbours = Literal[6, 26]
 """Neighbours that make a voxel a surface voxel: those across faces (6), or also edges and corners (26)."""
@@ -66,11 +69,7 @@ def surface_distances(
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    if prediction.shape != reference.shape:
-        raise GridMismatchError(
-            f"prediction {prediction.shape} and reference {reference.shape} differ in shape; "
-            f"bring both to one grid"
-        )
+    check_shapes(prediction, reference)
     return distances_between(
         surface_voxels(prediction, neighbours=neighbours),
         surface_voxels(reference, neighbours=neighbours),
@@ -141,13 +140,14 @@ def nsd(distances: SurfaceDistances, *, tolerance: float) -> float:
 
     Args:
         distances: Directed distances.
-        tolerance: Largest distance that counts as agreement, in the unit of `distances`; it is included.
+        tolerance: Largest distance that counts as agreement, in the unit of `distances`; it is included,
+            and so is what `ROUNDING` adds.
 
     Returns:
         0 to 1; `nan` if both masks are empty, 0.0 if exactly one is.
     """
     pooled = _pooled(distances)
-    return float((pooled <= tolerance).mean()) if len(pooled) else float("nan")
+    return float((pooled <= tolerance + ROUNDING).mean()) if len(pooled) else float("nan")
 
 
 def label_boxes(array: Integer[np.ndarray, "i j k"]) -> dict[int, Box]:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
+from nomina.assessment.metrics.overlap import check_shapes
 from nomina.assessment.vessel_tree import VesselGraph, vessel_graph
-from nomina.errors import GridMismatchError
 
 DETECTED_SHARE = 0.8
 """A branch is detected when this share of its length is [choice: as in the ATM'22 airway challenge]."""
@@ -79,7 +79,7 @@ def centreline_overlap(
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    _check_shapes(prediction, reference)
+    check_shapes(prediction, reference)
     return CentrelineOverlap(
         recall=share_inside(vessel_graph(reference, spacing_mm=spacing_mm), prediction),
         precision=share_inside(vessel_graph(prediction, spacing_mm=spacing_mm), reference),
@@ -103,7 +103,7 @@ def tree_detection(
         GridMismatchError: The masks differ in shape.
     """
     if not isinstance(reference, VesselGraph):
-        _check_shapes(prediction, reference)
+        check_shapes(prediction, reference)
         reference = vessel_graph(reference, spacing_mm=spacing_mm)
     detected_mm = [
         float(branch.point_lengths_mm[prediction[tuple(branch.voxels.T)]].sum())
@@ -138,7 +138,7 @@ def num_touching_places(first: Bool[np.ndarray, "i j k"], second: Bool[np.ndarra
     Raises:
         GridMismatchError: The masks differ in shape.
     """
-    _check_shapes(first, second)
+    check_shapes(first, second)
     contact = (first & binary_dilation(second, _ALL_NEIGHBOURS)) | (
         second & binary_dilation(first, _ALL_NEIGHBOURS)
     )
@@ -149,10 +149,3 @@ def share_inside(graph: VesselGraph, inside: Bool[np.ndarray, "i j k"]) -> float
     """Share of the voxels of a centreline that lie inside a mask; `nan` when there are none."""
     voxels = np.unique(graph.voxels, axis=0)
     return float(inside[tuple(voxels.T)].mean()) if len(voxels) else float("nan")
-
-
-def _check_shapes(first: Bool[np.ndarray, "..."], second: Bool[np.ndarray, "..."]) -> None:
-    if first.shape != second.shape:
-        raise GridMismatchError(
-            f"masks of shapes {first.shape} and {second.shape} cannot be compared; bring both to one grid"
-        )

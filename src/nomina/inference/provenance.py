@@ -1,0 +1,34 @@
+"""Where a segmentation comes from: what every network's result says of checkpoint, versions and machine."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from nomina.networks.checkpoint import Checkpoint
+
+
+def provenance(checkpoint: Checkpoint, mode: str, notes: Sequence[str]) -> dict[str, Any]:
+    """Plain data; nothing in it names the patient.
+
+    Args:
+        checkpoint: What segmented the scan.
+        mode: What the network was told; see `nomina.inference.segmenter.PromptMode`.
+        notes: How the scan was interpreted, and what else one must know, one sentence each.
+    """
+    return {
+        "model": checkpoint.name,
+        "digest": checkpoint.digest,
+        "encoder": asdict(checkpoint.bank.provenance),
+        "mode": mode,
+        "scheme_of_levels": checkpoint.config.scheme,
+        "versions": {name: version(name) for name in ("nomina", "torch")},
+        "machine": {
+            "device": next(checkpoint.network.parameters()).device.type,
+            "threads": torch.get_num_threads(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+        },
+        "notes": list(notes),
+    }
