@@ -119,6 +119,8 @@ def test_provenance_names_model_words_and_versions(segmenter: Segmenter, box_che
     assert result.provenance["mode"] == "class prompts"
     assert result.provenance["encoder"]["encoder"] == "minilm"
     assert result.prompts == ("pulmonary veins",)
+    assert result.provenance["machine"]["device"] == "cpu"
+    assert result.provenance["memory"]["scan"]["shape"] == box_chest()[0].canonical().grid.shape
     assert result.label_map.names == {structure("pulmonary vein").label: "pulmonary vein"}
 
 
