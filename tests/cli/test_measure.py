@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nomina.anatomy.schemes import load_scheme
+from nomina.cli.measure import rounded
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
@@ -32,10 +33,11 @@ def rows(text: str) -> dict[tuple[str, str], dict[str, str]]:
     return {(row["structure"], row["quantity"]): row for row in csv.DictReader(io.StringIO(text))}
 
 
-def test_csv_goes_to_stdout_with_values_or_reasons(run_nomina: Run, spine: Path) -> None:
-    code, out, err = run_nomina("measure", spine, "--scheme", "spider")
-    assert (code, err) == (0, "")
-    found = rows(out)
+def test_a_csv_file_has_values_or_reasons(run_nomina: Run, spine: Path, tmp_path: Path) -> None:
+    code, out, err = run_nomina("measure", spine, "--scheme", "spider", "-o", tmp_path / "sizes.csv")
+    assert (code, out) == (0, "")
+    assert "sizes.csv" in err
+    found = rows((tmp_path / "sizes.csv").read_text())
     assert float(found["L4 vertebra", "height_middle_mm"]["value"]) == pytest.approx(24.0, abs=0.3)
     assert float(found["L4 vertebra", "volume_ml"]["value"]) == pytest.approx(18 * 30 * 24 / 1000)
     assert found["spine", "lordosis_l1_s1_deg"]["value"] == ""
@@ -47,14 +49,27 @@ def test_json_has_null_where_there_is_no_value(run_nomina: Run, spine: Path) -> 
     assert {row["quantity"] for row in found if row["value"] is None} >= {"lordosis_l1_s1_deg"}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json"])
-def test_the_output_is_what_would_have_been_printed(
-    run_nomina: Run, spine: Path, tmp_path: Path, suffix: str
-) -> None:
-    output = tmp_path / f"sizes{suffix}"
+def test_a_json_file_is_what_would_have_been_printed(run_nomina: Run, spine: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sizes.json"
     assert run_nomina("measure", spine, "--scheme", "spider", "-o", output)[:2] == (0, "")
-    options = ["--json"] if suffix == ".json" else []
-    assert output.read_text() == run_nomina("measure", spine, "--scheme", "spider", *options)[1]
+    assert output.read_text() == run_nomina("measure", spine, "--scheme", "spider", "--json")[1]
+
+
+def test_the_table_is_rounded_and_gives_reasons(run_nomina: Run, spine: Path) -> None:
+    code, out, err = run_nomina("measure", spine, "--scheme", "spider")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    # 18 × 30 × 24 mm are 12.96 ml.
+    assert ["volume_ml", "13.0"] in [line[-2:] for line in lines]
+    _, missing = out.split("not measured")
+    assert "lordosis_l1_s1_deg" in missing
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.123, "0.12"), (-4.567, "-4.57"), (12.96, "13.0"), (1234.5, "1234"), (0.0, "0.00")]
+)
+def test_numbers_are_rounded_for_reading(value: float, text: str) -> None:
+    assert rounded(value) == text
 
 
 @pytest.fixture
@@ -75,14 +90,12 @@ def vessels(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_vessels_are_measured_per_lung(run_nomina: Run, vessels: tuple[Path, Path]) -> None:
-    code, out, _ = run_nomina("measure", vessels[0], "--lungs", vessels[1])
+    code, out, _ = run_nomina("measure", vessels[0], "--lungs", vessels[1], "--json")
     assert code == 0
-    found = {
-        (r["structure"], r["place"], r["quantity"]): r["value"] for r in csv.DictReader(io.StringIO(out))
-    }
-    assert float(found["pulmonary artery", "left lung", "volume_ml"]) == pytest.approx(180 * 0.512 / 1000)
-    assert float(found["pulmonary artery", "right lung", "volume_ml"]) == 0.0
-    assert float(found["pulmonary vein", "right lung", "bv10_ml"]) > 0
+    found = {(r["structure"], r["place"], r["quantity"]): r["value"] for r in json.loads(out)}
+    assert found["pulmonary artery", "left lung", "volume_ml"] == pytest.approx(180 * 0.512 / 1000)
+    assert found["pulmonary artery", "right lung", "volume_ml"] == 0.0
+    assert found["pulmonary vein", "right lung", "bv10_ml"] > 0
 
 
 def test_what_cannot_be_done_is_one_message(

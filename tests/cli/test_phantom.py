@@ -60,6 +60,18 @@ def test_several_phantoms_fill_a_folder_from_consecutive_seeds(tmp_path: Path) -
     assert np.unique(read_label_map(records[1]["reference"]).array).size > 5
 
 
+def test_a_scan_of_that_name_is_not_replaced_but_an_earlier_phantom_is(tmp_path: Path) -> None:
+    scan = tmp_path / "phantom_00001.nii.gz"
+    scan.write_bytes(b"a patient")
+    result = runner.invoke(app, [str(tmp_path), "--count", "2"])
+    assert isinstance(result.exception, OutputError)
+    assert "phantom_00001.nii.gz exists and is no phantom" in str(result.exception)
+    assert list(tmp_path.iterdir()) == [scan]
+    assert scan.read_bytes() == b"a patient"
+    scan.unlink()
+    assert [runner.invoke(app, [str(tmp_path)]).exit_code for _ in range(2)] == [0, 0]
+
+
 def test_several_phantoms_for_one_file_are_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, [str(tmp_path / "a.mha"), "-n", "2"])
     assert isinstance(result.exception, OutputError)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nomina.inference import footprint
-from nomina.inference.footprint import pixel_bytes
+from nomina.inference.footprint import pixel_bytes, tile_bytes
 from nomina.inference.segmenter import Segmenter
 
 WORDS = SimpleNamespace(channel=torch.zeros(1), generic=torch.zeros(1), statements=())
@@ -45,3 +45,24 @@ def test_the_count_does_not_depend_on_the_picture(
     assert Segmenter.load(small_checkpoint, device="cpu")._pixel_bytes == pytest.approx(small, rel=0.03)
     # At the finest stage 8 channels, their skip and the join of both are alive together.
     assert small >= 4 * (8 + 8 + 16)
+
+
+class ThreeCubes(nn.Module):
+    """Three maps of a tile, and two of them that are returned."""
+
+    divisor = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, tile: Tensor, words: object) -> Tensor:
+        three = tile.repeat(1, 3, 1, 1, 1)
+        return three[:, :2] + 1
+
+
+@pytest.mark.parametrize("block_size", [(8, 8, 8), (2, 2, 4)])
+def test_a_tile_of_half_the_sides_is_counted_eight_times(block_size: tuple[int, int, int]) -> None:
+    voxels = block_size[0] * block_size[1] * block_size[2]
+    # The tile, three maps and two of them; the sigmoid of two comes when three are gone.
+    assert tile_bytes(ThreeCubes(), WORDS, block_size) == pytest.approx(4 * (1 + 3 + 2) * voxels)

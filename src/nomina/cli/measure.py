@@ -1,11 +1,17 @@
 """`nomina measure`: numbers from one label map."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
+    from nomina.assessment.measurements.measurement import Measurement
     from nomina.imaging.volume import LabelMap
 
 SUFFIXES = (".csv", ".json")
@@ -25,9 +31,9 @@ def measure(
         typer.Option(metavar="LUNGMASK", help="Lungs or lobes on the same grid: vessels per lung, too."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File that ends in .csv or .json.")
+        Path | None, typer.Option("-o", "--output", help="File that ends in .csv or .json, with every digit.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels."""
     from nomina.anatomy.schemes import load_scheme, read_label_map
@@ -42,8 +48,37 @@ def measure(
     if output is not None:
         write_text_atomic(output, json_text(found) if output.suffix == ".json" else csv_text(found))
         typer.echo(f"wrote {output}", err=True)
+    elif as_json:
+        typer.echo(json_text(found), nl=False)
     else:
-        typer.echo(json_text(found) if as_json else csv_text(found), nl=False)
+        _print_table(found)
+
+
+def _print_table(measurements: "Sequence[Measurement]") -> None:
+    """A line per measurement, rounded for reading; what could not be measured comes last, with its reason."""
+    # Without a terminal rich would fold the table to 80 columns.
+    console = Console() if Console().is_terminal else Console(width=120)
+    table = Table("structure", "place", "quantity", box=SIMPLE_HEAD)
+    table.add_column("value", justify="right")
+    missing = [m for m in measurements if math.isnan(m.value)]
+    shown = ""
+    for m in measurements:
+        if not math.isnan(m.value):
+            table.add_row("" if m.structure == shown else m.structure, m.place, m.quantity, rounded(m.value))
+            shown = m.structure
+    if table.row_count:
+        console.print(table)
+    if missing:
+        apart = Table("not measured", "place", "quantity", "reason", box=SIMPLE_HEAD)
+        for m in missing:
+            apart.add_row(m.structure, m.place, m.quantity, m.reason)
+        console.print(apart)
+
+
+def rounded(value: float) -> str:
+    """At least three digits, at most two of them decimals: nothing here is more exact."""
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{decimals}f}"
 
 
 def _check_output(output: Path) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nomina.imaging.volume import LabelMap
 
 FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
@@ -48,14 +50,24 @@ def phantom(
     if not suffix:
         _make_folder(output)
     records = []
-    for number in range(seed, seed + count):
-        path = output if suffix else output / f"phantom_{number:05d}.nii.gz"
+    paths = {n: output if suffix else output / f"phantom_{n:05d}.nii.gz" for n in range(seed, seed + count)}
+    _refuse_strangers(paths.values())
+    for number, path in paths.items():
         record, summary = (_write_spine if kind == "spine" else _write_lung)(path, number, contrast)
         records.append(record)
         if not as_json:
             typer.echo(f"{record['volume']}\t{summary}")
     if as_json:
         typer.echo(json.dumps(records, indent=2))
+
+
+def _refuse_strangers(paths: "Iterable[Path]") -> None:
+    """Only an earlier phantom may be replaced: a scan of that name would be lost."""
+    from nomina.errors import OutputError
+
+    for path in paths:
+        if path.exists() and not path.with_name(f"{_stem(path)}_reference.json").exists():
+            raise OutputError(f"{path} exists and is no phantom; move it away, or name another file")
 
 
 def _check_contrast(kind: str, contrast: str) -> None:

@@ -89,6 +89,7 @@ def _made_again(
     """The label map, and what the processor calculates in."""
     from nomina.anatomy.schemes import load_scheme
     from nomina.imaging.read import read_volume
+    from nomina.inference.plan import MemoryPlan
     from nomina.inference.segmenter import Segmenter
     from nomina.reporting.sidecar import in_scheme
 
@@ -96,7 +97,7 @@ def _made_again(
     segmenter = Segmenter.load(folder, device=machine["device"])
     volume = read_volume(source, series_uid=series_uid)
     plan = segmenter.plan(volume, asked["prompts"])
-    if plan is not None:
+    if isinstance(plan, MemoryPlan):
         plan = replace(plan, look_batch=memory["look_batch"], slice_batch=memory["slice_batch"])
     # Sums are taken in another order by another number of threads, and in batches of another size.
     with _threads(machine["threads"]):

@@ -46,7 +46,7 @@ def run_card(result: Segmentation, *, scan: Path, output: Path, model_path: Path
         },
         "model": {"name": provenance["model"], "digest": provenance["digest"]},
         "machine": dict(provenance["machine"]),
-        "memory": dict(provenance.get("memory", {})),  # not planned for a network of blocks
+        "memory": dict(provenance["memory"]),
         "versions": {name: version(name) for name in LIBRARIES},
         "output": {"name": output.name, "voxels_sha256": voxels_sha256(result.label_map.array)},
     }

@@ -212,8 +212,7 @@ class _Request:
 
         volume = read_volume(job.source, series_uid=self.series_uid)
         plan = self.segmenter.plan(volume, self.words, max_memory_bytes=self.limit_bytes)
-        if plan is not None:
-            say(plan.sentence())
+        say(plan.sentence())
         found = self.segmenter(volume, self.words, progress=report, plan=plan)
         result = in_scheme(found, self.scheme)
         card = None

@@ -22,11 +22,12 @@ from nomina.assessment.measurements.lungs import LEFT, RIGHT
 from nomina.errors import CheckpointError
 from nomina.imaging.ct_preparation import CTPreparation, normalise_ct
 from nomina.imaging.grid import Grid
-from nomina.imaging.segmentation import Segmentation
+from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.native_grid import linear_weights
 from nomina.inference.provenance import provenance
-from nomina.inference.vessel_verdicts import judge_vessels
+from nomina.inference.vessel_verdicts import judge_vessel
 from nomina.networks.checkpoint import Checkpoint
 from nomina.networks.la_caf import LACAF
 from nomina.networks.predict_blocks import predict_blocks
@@ -69,6 +70,7 @@ def segment_blocks(
     volume: Volume,
     asked: Sequence[str],
     *,
+    plan: BlockMemoryPlan,
     prompts: Sequence[str] = (),
     progress: Callable[[float], None] | None = None,
 ) -> Segmentation:
@@ -79,6 +81,7 @@ def segment_blocks(
         volume: The scan, in any orientation.
         asked: Names, each `nameable` by the network. Where a whole and its side are both asked for, a voxel
             has the label of the side.
+        plan: What it is expected to take; provenance keeps it.
         prompts: The words as they were given.
         progress: Called with the share done, 0 to 1.
 
@@ -98,23 +101,28 @@ def segment_blocks(
     report(0.02)
     found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
     classes = without_specks(found.classes, SPECK_MM3 / (1000 * part.grid.voxel_volume_ml))
-    members = _members(asked, checkpoint.structures)[:, classes, lung_halves(lungs, part.grid)]
+    halves = lung_halves(lungs, part.grid)
     report(0.95)
-    verdicts = judge_vessels(asked, members, found.certainty, part.grid, lungs)
+    members = _members(asked, checkpoint.structures)
     array = np.zeros(canonical.grid.shape, dtype=np.uint8)
+    verdicts: dict[str, Verdict] = {}
     # Sides last: they are parts of what has none.
     for index in sorted(range(len(asked)), key=lambda n: structure(asked[n]).side is not None):
-        array[box][members[index]] = structure(asked[index]).label
+        name, mask = asked[index], members[index][classes, halves]
+        verdicts[name] = judge_vessel(name, mask, found.certainty, part.grid, lungs)
+        if verdicts[name].volume_ml > 0:
+            array[box][mask] = structure(name).label
     names = {structure(name).label: name for name in asked}
     label_map = LabelMap(array, canonical.grid, names=names, scheme="nomina")
     report(1.0)
     return Segmentation(
         label_map=label_map.reoriented_like(volume.grid),
-        verdicts=verdicts,
+        verdicts=tuple(verdicts[name] for name in asked),
         prompts=tuple(prompts),
-        provenance=provenance(
-            checkpoint, "class prompts", _notes(volume, found, part.grid, lungs is not None)
-        ),
+        provenance={
+            **provenance(checkpoint, "class prompts", _notes(volume, found, part.grid, lungs is not None)),
+            "memory": plan.as_dict(),
+        },
     )
 
 

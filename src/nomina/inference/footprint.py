@@ -1,4 +1,4 @@
-"""What a network holds in memory per pixel, measured on a small picture."""
+"""What a network holds in memory, counted tensor by tensor on a small input."""
 
 import weakref
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nomina.networks.build import SliceNetwork
-from nomina.networks.words import EncodedPrompts
+from nomina.networks.la_caf import LACAF
+from nomina.networks.words import ClassPrompts, EncodedPrompts
 
 PROBE_PX = 96
 """Side of the picture that is tried, at least [choice: large enough that the weights' share is small]."""
@@ -30,6 +31,21 @@ def pixel_bytes(network: SliceNetwork, words: EncodedPrompts, *, num_slices: int
     with _LiveBytes(kept) as live:
         network(patch, words).float().softmax(dim=1)
     return (live.peak + patch.nbytes) / side**2
+
+
+@torch.inference_mode()
+def tile_bytes(network: LACAF, words: ClassPrompts, block_size: tuple[int, int, int]) -> float:
+    """Most bytes of tensors alive at once while one tile goes through, its voxels and sigmoid included.
+
+    Counted on a tile of half the sides and multiplied, where the network takes one.
+    """
+    halves = [side // 2 for side in block_size]
+    is_fitting = not any(side % network.divisor for side in halves) and max(halves) > network.divisor
+    tried = halves if is_fitting else list(block_size)
+    tile = torch.zeros(1, 1, *tried, device=next(network.parameters()).device)
+    with _LiveBytes([*network.parameters(), *network.buffers(), words.channel]) as live:
+        network(tile, words).float().sigmoid()
+    return (live.peak + tile.nbytes) * (8 if is_fitting else 1)
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

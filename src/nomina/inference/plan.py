@@ -172,8 +172,8 @@ def peak_bytes() -> int:
 
 
 def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[str, int]:
-    num_voxels = _product(scan.shape)
-    prepared = FLOAT * _product(scan.prepared_shape)
+    num_voxels = product(scan.shape)
+    prepared = FLOAT * product(scan.prepared_shape)
     height = _padded(scan.prepared_shape[2], scan.divisor)
     per_column = NETWORK_SLACK * pixel_bytes * height
     whole, window = (_padded(px, scan.divisor) for px in (scan.prepared_shape[1], scan.window_px))
@@ -223,5 +223,6 @@ def _padded(size_px: int, divisor: int) -> int:
     return -(-size_px // divisor) * divisor
 
 
-def _product(shape: tuple[int, int, int]) -> int:
+def product(shape: tuple[int, int, int]) -> int:
+    """Voxels of a grid."""
     return shape[0] * shape[1] * shape[2]

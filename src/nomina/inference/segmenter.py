@@ -13,13 +13,15 @@ from torch import Tensor
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
+from nomina.imaging.ct_preparation import CTPreparation, isotropic_grid
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.block_plan import BlockMemoryPlan, BlockScan, plan_block_memory
 from nomina.inference.blocks import nameable, segment_blocks
 from nomina.inference.cleaning import without_islands
-from nomina.inference.footprint import pixel_bytes
+from nomina.inference.footprint import pixel_bytes, tile_bytes
 from nomina.inference.levels import consistent_levels
 from nomina.inference.native_grid import ClassMap, named_label_map, winning_classes
 from nomina.inference.parts import needed_structures, only_asked
@@ -107,7 +109,7 @@ class Segmenter:
         *,
         mode: PromptMode = "predicted",
         progress: Callable[[float], None] | None = None,
-        plan: MemoryPlan | None = None,
+        plan: MemoryPlan | BlockMemoryPlan | None = None,
     ) -> Segmentation:
         """Segment what the words name.
 
@@ -129,7 +131,7 @@ class Segmenter:
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
-    ) -> MemoryPlan | None:
+    ) -> MemoryPlan | BlockMemoryPlan:
         """The memory that segmenting a scan will take, and how it is kept within bounds.
 
         Args:
@@ -140,15 +142,9 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
-            ConfigError: A bound is asked of a network that sees blocks, whose memory is not predicted.
         """
         if isinstance(self.checkpoint.network, LACAF):
-            if max_memory_bytes is None:
-                return None
-            raise ConfigError(
-                f"checkpoint {self.checkpoint.name} sees blocks of voxels; its memory is not predicted yet, "
-                f"so it cannot be bounded: leave --max-memory out"
-            )
+            return self._block_plan(volume, prompts, max_memory_bytes)
         return self._slice_plan(volume, prompts, max_memory_bytes)
 
     def _slice_plan(
@@ -168,6 +164,30 @@ class Segmenter:
             has_shading=preparation.shading_mm is not None,
         )
         return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=limit_bytes)
+
+    def _block_plan(
+        self, volume: Volume, prompts: Sequence[str] | None, limit_bytes: int | None
+    ) -> BlockMemoryPlan:
+        cfg, grid = self.checkpoint.config, volume.canonical().grid
+        if not isinstance(cfg.preparation, CTPreparation) or cfg.block_size is None:
+            raise CheckpointError(f"checkpoint {self.checkpoint.name} holds no network of blocks for CT")
+        scan = BlockScan(
+            shape=grid.shape,
+            dtype=str(volume.array.dtype),
+            prepared_shape=isotropic_grid(grid, cfg.preparation.spacing_mm).shape,
+            block_size=cfg.block_size,
+            num_classes=len(self.checkpoint.structures),
+            num_prompts=len(self.resolve(prompts)),
+        )
+        return plan_block_memory(scan, tile_bytes=self._tile_bytes, limit_bytes=limit_bytes)
+
+    @cached_property
+    def _tile_bytes(self) -> float:
+        """See `tile_bytes`; 0 on a GPU, whose memory is not planned."""
+        network, block_size = self.checkpoint.network, self.checkpoint.config.block_size
+        if not isinstance(network, LACAF) or block_size is None or self.device.type != "cpu":
+            return 0.0
+        return tile_bytes(network, self.checkpoint.words(), block_size)
 
     @cached_property
     def _pixel_bytes(self) -> float:
@@ -232,15 +252,17 @@ class Segmenter:
         mode: str,
         said: Mapping[str, str] | None,
         progress: Callable[[float], None] | None,
-        plan: MemoryPlan | None,
+        plan: MemoryPlan | BlockMemoryPlan | None,
     ) -> Segmentation:
         prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
         self._check_modality(volume)
         if isinstance(self.checkpoint.network, LACAF):
-            return self._segment_blocks(volume, targets, prompts, progress)
-        plan = plan or self._slice_plan(volume, prompts, None)
+            if not isinstance(plan, BlockMemoryPlan):
+                plan = self._block_plan(volume, prompts, None)
+            return self._segment_blocks(volume, targets, prompts, plan, progress)
+        plan = plan if isinstance(plan, MemoryPlan) else self._slice_plan(volume, prompts, None)
         canonical = volume.canonical()
         image, grid = normalise(canonical, self._preparation())
         window = self._window(image, plan.look_batch)
@@ -277,10 +299,13 @@ class Segmenter:
         volume: Volume,
         targets: Sequence[Target],
         prompts: Sequence[str] | None,
+        plan: BlockMemoryPlan,
         progress: Callable[[float], None] | None,
     ) -> Segmentation:
         asked = needed_structures(targets, nameable(self.checkpoint.structures))
-        found = segment_blocks(self.checkpoint, volume, asked, prompts=prompts or (), progress=progress)
+        found = segment_blocks(
+            self.checkpoint, volume, asked, plan=plan, prompts=prompts or (), progress=progress
+        )
         return only_asked(found, targets) if any(target.at for target in targets) else found
 
     def _preparation(self) -> ImagePreparation:

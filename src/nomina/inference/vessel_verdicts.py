@@ -1,7 +1,5 @@
 """The verdict per vessel: present, absent, outside the field of view, or uncertain."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -19,34 +17,29 @@ CUT_SHARE = 0.1
 """Lungs are cut where the border shows this share of their largest section [choice: a trachea has 0.02]."""
 
 
-def judge_vessels(
-    asked: Sequence[str],
-    members: Bool[np.ndarray, "a i j k"],
+def judge_vessel(
+    name: str,
+    mask: Bool[np.ndarray, "i j k"],
     certainty: UInt8[np.ndarray, "i j k"],
     grid: Grid,
     lungs: LabelMap | None,
-) -> tuple[Verdict, ...]:
-    """A verdict per asked structure; masks that are too small are emptied in `members`.
+) -> Verdict:
+    """The verdict on a mask; a volume of 0 says that the mask is too small to count.
 
     Args:
-        asked: Names.
-        members: Mask of each.
+        name: Structure asked for.
+        mask: What was found of it.
         certainty: Probability of each voxel's class in steps of 1/255.
-        grid: Canonical grid of the masks.
+        grid: Canonical grid of the mask.
         lungs: The lungs in the scan; None where none were found.
     """
+    has_lungs = lungs is not None
+    volume_ml = int(mask.sum()) * grid.voxel_volume_ml
+    if volume_ml < MIN_VOLUME_ML:
+        return _not_found(name, volume_ml, has_lungs=has_lungs)
     is_cut = lungs is not None and _reaches_border(lungs)
-    verdicts = []
-    for name, mask in zip(asked, members, strict=True):
-        num = int(mask.sum())
-        volume_ml = num * grid.voxel_volume_ml
-        if volume_ml >= MIN_VOLUME_ML:
-            score = float(certainty[mask].mean()) / 255
-            verdicts.append(_found(name, score, volume_ml, is_cut, has_lungs=lungs is not None))
-            continue
-        mask[...] = False
-        verdicts.append(_not_found(name, volume_ml, has_lungs=lungs is not None))
-    return tuple(verdicts)
+    score = float(certainty[mask].mean()) / 255
+    return _found(name, score, volume_ml, is_cut, has_lungs=has_lungs)
 
 
 def _found(name: str, score: float, volume_ml: float, is_cut: bool, *, has_lungs: bool) -> Verdict:

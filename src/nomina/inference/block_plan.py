@@ -1,0 +1,155 @@
+"""How much memory a segmentation by blocks takes at most, before it starts. Needs no torch.
+
+Its stages hold little beyond the scan: tiles go through the network one by one, and the winner is taken plane
+by plane. So there is nothing to choose: a scan fits, or it is refused with what would.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from nomina.errors import VolumeError
+from nomina.inference.plan import (
+    FLOAT,
+    NETWORK_SLACK,
+    WARM_UP_BYTES,
+    peak_bytes,
+    product,
+    resident_bytes,
+    size,
+)
+
+LUNG_BYTES = 3
+"""Per voxel of the scan while lungs are looked for on voxels of about 3 mm [measured: 1 to 3]."""
+
+MAPS_PER_CLASS = 2
+"""Maps on the prepared grid per class while tiles are blended: probabilities, and their copy when divided."""
+
+PIECE_BYTES = 11
+"""Per voxel while specks are taken off: classes, certainty, result, two masks and numbered pieces."""
+
+PAINT_BYTES = 6
+"""Per voxel at the end: classes, certainty, halves, a mask and the label map, twice while it is turned."""
+
+
+@dataclass(frozen=True)
+class BlockScan:
+    """What the plan must know of a scan and of the network that is to see it."""
+
+    shape: tuple[int, int, int]
+    """Voxels along R, A, S."""
+    dtype: str
+    """Type of the voxels as they were read, e.g. "int16"."""
+    prepared_shape: tuple[int, int, int]
+    """The whole scan on the grid of the network; of it only the lungs and what lies between are looked at."""
+    block_size: tuple[int, int, int]
+    """Voxels of a tile."""
+    num_classes: int
+    """Classes of the network."""
+    num_prompts: int
+    """Structures asked for."""
+
+
+@dataclass(frozen=True)
+class BlockMemoryPlan:
+    """The memory that segmenting a scan by blocks is expected to take at most."""
+
+    scan: BlockScan
+    network_dtype: str
+    stages_bytes: dict[str, int]
+    """What each stage adds to what was resident before."""
+    resident_bytes: int
+    """Memory of the process when the plan was made: program, weights, scan."""
+    earlier_peak_bytes: int
+    """The most that the process had needed until then, for example to read the scan."""
+    limit_bytes: int | None = None
+    """What it may take; None: no limit was set."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that the process is expected to have held at its end."""
+        return max(self.earlier_peak_bytes, self.resident_bytes + max(self.stages_bytes.values()))
+
+    def sentence(self) -> str:
+        """One line for people."""
+        scan = self.scan
+        asked = f"{scan.num_prompts} structure" + "s" * (scan.num_prompts != 1)
+        allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
+        return (
+            f"memory: {_times(scan.shape)} {scan.dtype} voxels, {asked}, {self.network_dtype}, tiles of "
+            f"{_times(scan.block_size)}: at most about {size(self.peak_bytes)}{allowed}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "peak_bytes": self.peak_bytes}
+
+
+def plan_block_memory(
+    scan: BlockScan, *, tile_bytes: float, network_dtype: str = "float32", limit_bytes: int | None = None
+) -> BlockMemoryPlan:
+    """Predict the memory, and refuse a scan that does not fit.
+
+    Args:
+        scan: Sizes.
+        tile_bytes: What the network's forward pass holds at most for one tile; 0 where it works in another
+            memory (a GPU's).
+        network_dtype: Type that it calculates in.
+        limit_bytes: The most that the process may hold in memory; None: no bound.
+
+    Raises:
+        VolumeError: The scan does not fit; the message says what would.
+    """
+    stages = _stages(scan, tile_bytes)
+    plan = BlockMemoryPlan(scan, network_dtype, stages, resident_bytes(), peak_bytes(), limit_bytes)
+    if limit_bytes is None or plan.peak_bytes <= limit_bytes:
+        return plan
+    raise VolumeError(_what_would_fit(plan, tile_bytes), code="too-large")
+
+
+def _stages(scan: BlockScan, tile_bytes: float) -> dict[str, int]:
+    num_voxels, prepared = product(scan.shape), FLOAT * product(scan.prepared_shape)
+    # Resampled along two axes, the scan has its own planes of the network's size.
+    planes = FLOAT * scan.shape[0] * scan.prepared_shape[1] * scan.prepared_shape[2]
+    tile = int(NETWORK_SLACK * tile_bytes)
+    maps = scan.num_classes * prepared
+    return {
+        "lungs": LUNG_BYTES * num_voxels,
+        "prepare": planes + prepared,
+        "tiles": WARM_UP_BYTES + prepared + MAPS_PER_CLASS * maps + prepared + tile,
+        "winner": WARM_UP_BYTES + prepared + maps + 2 * num_voxels,
+        "specks": WARM_UP_BYTES + PIECE_BYTES * num_voxels,
+        "paint": WARM_UP_BYTES + PAINT_BYTES * num_voxels,
+    }
+
+
+def _what_would_fit(plan: BlockMemoryPlan, tile_bytes: float) -> str:
+    limit, scan = plan.limit_bytes or 0, plan.scan
+    if plan.earlier_peak_bytes > limit:
+        return (
+            f"the program, the model and reading the scan took {size(plan.earlier_peak_bytes)} already, more "
+            f"than the {size(limit)} of --max-memory; allow {size(plan.peak_bytes)}"
+        )
+    num_slices = scan.shape[2]
+    while num_slices and _peak_of(plan, num_slices, tile_bytes) > limit:
+        num_slices -= 1
+    crop = f", or crop the scan to {num_slices} axial slices" if num_slices > 1 else ""
+    return (
+        f"the scan of {_times(scan.shape)} voxels needs up to {size(plan.peak_bytes)}, more than the "
+        f"{size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
+    )
+
+
+def _peak_of(plan: BlockMemoryPlan, num_slices: int, tile_bytes: float) -> int:
+    """Peak of the same scan with fewer axial slices."""
+    scan = plan.scan
+    prepared = round(scan.prepared_shape[2] * num_slices / scan.shape[2])
+    fewer = replace(
+        scan,
+        shape=(*scan.shape[:2], num_slices),
+        prepared_shape=(*scan.prepared_shape[:2], prepared),
+    )
+    return replace(plan, scan=fewer, stages_bytes=_stages(fewer, tile_bytes)).peak_bytes
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    return " × ".join(map(str, shape))
