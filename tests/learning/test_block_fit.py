@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from nomina.errors import ConfigError
 from nomina.inference.segmenter import Segmenter
 from nomina.language.vessel_prompts import VESSELS
+from nomina.learning import block_task
 from nomina.learning import fit as fit_module
 from nomina.learning.block_augmentation import BlockAugmentationConfig
 from nomina.learning.block_batches import BlockBatch
@@ -94,6 +95,13 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
     assert result.label_map.grid.matches(volume.grid)
 
 
+def test_the_words_carry_the_version_of_the_templates_of_vessels(
+    recipe: BlockRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_task, "VESSEL_TEMPLATE_VERSION", "of vessels")
+    assert open_block_task(recipe, None, CPU).bank.provenance.template_version == "of vessels"
+
+
 def test_no_gradient_comes_from_where_nobody_looked(tmp_path: Path, make_chests: Chests) -> None:
     make_chests(tmp_path / "half", count=1, annotated=("left pulmonary artery", "left pulmonary vein"))
     half = BlockRecipe(
@@ -135,8 +143,6 @@ def test_one_block_is_learned_by_heart(recipe: BlockRecipe, monkeypatch: pytest.
         logits = forward(network)
         seen.append(logits)
         return logits
-
-    from nomina.learning import block_task
 
     real = block_task.make_block_batch
 

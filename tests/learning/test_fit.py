@@ -99,6 +99,31 @@ def test_a_run_killed_at_any_step_goes_on_bit_for_bit(
         assert_identical(tmp_path / "straight", out)
 
 
+def test_steps_that_a_resumed_run_takes_again_stand_once_in_its_curves(
+    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe, out = shorter(tiny_recipe, save_minutes=60.0), tmp_path / "out"
+    real_step = fit_module._train_step
+
+    def step_or_die(run: Any, network: Any, optimiser: Any, step: int) -> Any:
+        if step == 3:
+            raise Killed
+        return real_step(run, network, optimiser, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_module, "_train_step", step_or_die)
+        with pytest.raises(Killed):
+            train(recipe, out)
+    assert not (out / STATE_FILE).exists()
+    train(recipe, out)
+    curves = EventAccumulator(str(out))
+    curves.Reload()
+    assert [event.step for event in curves.Scalars("loss/segmentation")] == [1, 2, 3, 4, 5]
+    assert [event.step for event in curves.Scalars("validation/dice")] == [2, 4, 5]
+
+
 def test_the_first_step_is_the_same_whatever_random_numbers_were_drawn_before(
     tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -161,6 +186,15 @@ def test_the_checkpoint_holds_the_averaged_weights_and_the_record_of_the_run(
     assert set(checkpoint.run["versions"]) == {"nomina", "torch", "monai", "numpy"}
     assert checkpoint.run["recipe"] == to_plain(shorter(tiny_recipe, steps=2))
     assert checkpoint.config.preparation.in_plane_spacing_mm == 1.0
+
+
+def test_the_commit_is_that_of_the_start_and_not_of_the_last_save(
+    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["at the start", "while it ran", "at the end"])
+    monkeypatch.setattr(fit_module, "current_commit", lambda: next(commits))
+    train(shorter(tiny_recipe, steps=2, validate_every=1), tmp_path / "out")
+    assert load_checkpoint(tmp_path / "out" / "last").run["commit"] == "at the start"
 
 
 def test_progress_says_losses_and_time_left(
@@ -492,4 +526,4 @@ def _run_and_state(recipe: Recipe, out: Path) -> tuple[Any, TrainingState]:
     fabric = open_fabric(recipe.train, "cpu", 1)
     task = fit_module.open_task(recipe, None, fabric.device)
     state = fit_module._first_state(task, None, fabric.device)
-    return fit_module._Run(fabric, task, out, None), state
+    return fit_module._Run(fabric, task, out, None, None), state

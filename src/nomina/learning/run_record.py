@@ -12,7 +12,9 @@ from nomina.learning.task import Task
 from nomina.learning.training_state import TrainingState
 
 
-def run_record(task: Task, state: TrainingState, scores: Mapping[str, float]) -> dict[str, Any]:
+def run_record(
+    task: Task, state: TrainingState, scores: Mapping[str, float], commit: str | None
+) -> dict[str, Any]:
     """Recipe, progress, scores and data of a run; no paths of this machine and no patient data."""
     return {
         "recipe": to_plain(task.recipe),
@@ -24,14 +26,18 @@ def run_record(task: Task, state: TrainingState, scores: Mapping[str, float]) ->
         "validation_patients": sorted({entry.patient for entry in task.validation}),
         "versions": {name: version(name) for name in ("nomina", "torch", "monai", "numpy")},
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit,
     }
 
 
-def _commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
+def current_commit(source: Path = Path(__file__)) -> str | None:
+    """Commit of the repository that holds a source file; None where none does, as once it is installed."""
+    name = ["git", "ls-files", "--error-unmatch", source.name]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+        # The repository around a virtual environment is somebody else's.
+        subprocess.run(name, capture_output=True, check=True, cwd=source.parent)
+        command = ["git", "rev-parse", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=source.parent)
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
