@@ -247,6 +247,8 @@ def test_stated_facts_are_true_or_perturbed_as_configured(words: EncodedPrompts)
 def test_shares_of_more_than_everything_are_refused(shares: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="sum to at most 1"):
         WordsConfig(predicted_share=shares[0], constant_share=shares[1])
+    with pytest.raises(ConfigError, match=r"perturbed_share must lie in 0 to 1, got 1\.5"):
+        WordsConfig(perturbed_share=1.5)
 
 
 def test_a_source_that_weighs_nothing_is_refused() -> None:

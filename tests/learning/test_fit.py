@@ -23,13 +23,14 @@ from torch import Tensor
 from nomina.config import load_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, NominaError
 from nomina.learning import fit as fit_module
-from nomina.learning import slice_task
+from nomina.learning import run_record, slice_task
 from nomina.learning.augmentation import AugmentationConfig
 from nomina.learning.devices import open_fabric
 from nomina.learning.fit import fit, learning_rate
 from nomina.learning.losses import LossConfig
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.recipe import DataSource, Recipe, TrainConfig, WordsConfig
+from nomina.learning.run_record import Origin
 from nomina.learning.sampling import SamplingConfig
 from nomina.learning.task import Forward
 from nomina.learning.training_state import STATE_FILE, TrainingState
@@ -138,7 +139,9 @@ def test_the_first_step_is_the_same_whatever_random_numbers_were_drawn_before(
     assert any(not torch.equal(v, changed[k]) for k, v in state_of(tmp_path / "one").items())
 
 
-def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(
+    tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = shorter(tiny_recipe, steps=2)
     best = train(recipe, tmp_path / "out")
     before = state_of(tmp_path / "out")
@@ -146,6 +149,8 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tiny_recipe: Reci
     assert all(torch.equal(v, before[k]) for k, v in state_of(tmp_path / "out").items())
     train(shorter(recipe, steps=3), tmp_path / "out")
     assert load_checkpoint(tmp_path / "out" / "last").run["step"] == 3
+    train(recipe, tmp_path / "out")
+    assert "holds 3 steps, the recipe asks for 2: nothing is left to train" in caplog.text
 
 
 def test_another_recipe_in_the_same_folder_is_refused(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -192,7 +197,7 @@ def test_the_commit_is_that_of_the_start_and_not_of_the_last_save(
     tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commits = iter(["at the start", "while it ran", "at the end"])
-    monkeypatch.setattr(fit_module, "current_commit", lambda: next(commits))
+    monkeypatch.setattr(run_record, "current_commit", lambda: next(commits))
     train(shorter(tiny_recipe, steps=2, validate_every=1), tmp_path / "out")
     assert load_checkpoint(tmp_path / "out" / "last").run["commit"] == "at the start"
 
@@ -340,6 +345,24 @@ def test_fine_tuning_starts_from_the_checkpoint_and_keeps_its_words(
     assert tuned.bank.digest == first.bank.digest
     for name, value in tuned.network.state_dict().items():
         torch.testing.assert_close(value, first.network.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_patients_who_trained_an_initial_checkpoint_are_recorded_and_warned_of(
+    tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """p1 trains the first network; the third, two steps on, validates on p1."""
+    (source,) = tiny_recipe.data
+    exchanged = tmp_path / "exchanged.json"
+    exchanged.write_text('{"train": ["p2"], "validation": ["p1"]}')
+    first = train(shorter(tiny_recipe, steps=1), tmp_path / "first")
+    second = replace(shorter(tiny_recipe, steps=1), initial_checkpoint=str(first))
+    train(second, tmp_path / "second")
+    assert "validates, but trained" not in caplog.text
+    third = replace(second, initial_checkpoint=str(tmp_path / "second" / "last"))
+    train(replace(third, data=(replace(source, split=str(exchanged)),)), tmp_path / "third")
+    assert "patient p1 validates, but trained initial_checkpoint last" in caplog.text
+    record = load_checkpoint(tmp_path / "third" / "last").run
+    assert (record["training_patients"], record["earlier_patients"]) == (["p2"], ["p1"])
 
 
 def test_fine_tuning_refuses_what_does_not_fit(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -526,4 +549,4 @@ def _run_and_state(recipe: Recipe, out: Path) -> tuple[Any, TrainingState]:
     fabric = open_fabric(recipe.train, "cpu", 1)
     task = fit_module.open_task(recipe, None, fabric.device)
     state = fit_module._first_state(task, None, fabric.device)
-    return fit_module._Run(fabric, task, out, None, None), state
+    return fit_module._Run(fabric, task, out, None, Origin(None, ())), state
