@@ -13,7 +13,6 @@ from nomina.errors import ConfigError
 from nomina.inference.segmenter import Segmenter
 from nomina.language.vessel_prompts import VESSELS
 from nomina.learning import block_task
-from nomina.learning import fit as fit_module
 from nomina.learning.block_augmentation import BlockAugmentationConfig
 from nomina.learning.block_batches import BlockBatch
 from nomina.learning.block_sampling import BlockSamplingConfig
@@ -59,28 +58,14 @@ def recipe(tmp_path: Path, make_chests: Chests) -> BlockRecipe:
     )
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
 def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
     recipe: BlockRecipe,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    train_killed: Callable[..., None],
     box_chest: Callable[..., Any],
 ) -> None:
     best = fit(recipe, tmp_path / "straight", accelerator="cpu")
-    real_step = fit_module._train_step
-
-    def step_or_die(run: Any, network: Any, optimiser: Any, step: int) -> Any:
-        if step == 3:
-            raise Killed
-        return real_step(run, network, optimiser, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fit_module, "_train_step", step_or_die)
-        with pytest.raises(Killed):
-            fit(recipe, tmp_path / "killed", accelerator="cpu")
+    train_killed(recipe, tmp_path / "killed", at=3)
     fit(recipe, tmp_path / "killed", accelerator="cpu")
     one, other = (load_file(tmp_path / name / STATE_FILE) for name in ("straight", "killed"))
     assert [name for name in one if not torch.equal(one[name], other[name])] == []

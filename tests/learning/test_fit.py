@@ -75,48 +75,24 @@ def _meta(out: Path) -> dict[str, Any]:
         return dict(json.loads(file.metadata()["nomina"]))
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing in the loop can catch it."""
-
-
 def test_a_run_killed_at_any_step_goes_on_bit_for_bit(
-    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Recipe, tmp_path: Path, train_killed: Callable[..., None]
 ) -> None:
     train(tiny_recipe, tmp_path / "straight")
-    real_step = fit_module._train_step
-    for kill_at in (1, 3):
-        out = tmp_path / f"killed_{kill_at}"
-
-        def step_or_die(run: Any, network: Any, optimiser: Any, step: int, at: int = kill_at) -> Any:
-            if step == at:
-                raise Killed
-            return real_step(run, network, optimiser, step)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(fit_module, "_train_step", step_or_die)
-            with pytest.raises(Killed):
-                train(tiny_recipe, out)
+    for step in (1, 3):
+        out = tmp_path / f"killed_{step}"
+        train_killed(tiny_recipe, out, at=step)
         train(tiny_recipe, out)
         assert_identical(tmp_path / "straight", out)
 
 
 def test_steps_that_a_resumed_run_takes_again_stand_once_in_its_curves(
-    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Recipe, tmp_path: Path, train_killed: Callable[..., None]
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     recipe, out = shorter(tiny_recipe, save_minutes=60.0), tmp_path / "out"
-    real_step = fit_module._train_step
-
-    def step_or_die(run: Any, network: Any, optimiser: Any, step: int) -> Any:
-        if step == 3:
-            raise Killed
-        return real_step(run, network, optimiser, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fit_module, "_train_step", step_or_die)
-        with pytest.raises(Killed):
-            train(recipe, out)
+    train_killed(recipe, out, at=3)
     assert not (out / STATE_FILE).exists()
     train(recipe, out)
     curves = EventAccumulator(str(out))
@@ -465,7 +441,9 @@ def test_a_small_network_with_the_faithful_objective_overfits_four_slices(
     length = TrainConfig(
         steps=80, batch_size=4, learning_rate=5e-3, ema_decay=0.7, precision="fp32", validate_every=80
     )
-    assert_overfits(replace(recipe, network=network, train=length), tmp_path / "out")
+    losses, dice = losses_and_dice(replace(recipe, network=network, train=length), tmp_path / "out")
+    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
+    assert dice > 0.9
 
 
 @pytest.mark.slow
@@ -480,10 +458,13 @@ def test_the_faithful_preset_overfits_four_slices(
     length = TrainConfig(
         steps=60, batch_size=4, learning_rate=2e-3, ema_decay=0.7, precision="fp32", validate_every=60
     )
-    assert_overfits(replace(recipe, network=network, train=length), tmp_path / "out")
+    losses, dice = losses_and_dice(replace(recipe, network=network, train=length), tmp_path / "out")
+    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
+    assert dice > 0.9
 
 
-def assert_overfits(recipe: Recipe, out: Path) -> None:
+def losses_and_dice(recipe: Recipe, out: Path) -> tuple[list[float], float]:
+    """Segmentation loss of each step, and Dice after the last."""
     losses: list[float] = []
 
     def record(run: Any, step: int, parts: dict[str, float], clock: Any) -> None:
@@ -491,10 +472,8 @@ def assert_overfits(recipe: Recipe, out: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fit_module, "_log", record)
-        recipe = shorter(recipe, log_every=1)
-        checkpoint = load_checkpoint(train(recipe, out))
-    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
-    assert checkpoint.run["validation"]["dice"] > 0.9
+        checkpoint = load_checkpoint(train(shorter(recipe, log_every=1), out))
+    return losses, checkpoint.run["validation"]["dice"]
 
 
 @pytest.mark.slow
