@@ -84,14 +84,6 @@ def test_variants_with_an_unequal_training_are_refused(
         expand(grid_with(grid_file, tmp_path, variants=variants))
 
 
-def test_a_variant_with_data_of_its_own_is_refused(grid_file: GridFile, tmp_path: Path) -> None:
-    (source,) = expand(grid_with(grid_file, tmp_path))[0].recipe.data
-    more = [{"folder": source.folder, "split": source.split}, {"folder": "phantoms"}]
-    variants = {"plain": {}, "words": {"set": {"data": more}}}
-    with pytest.raises(ConfigError, match="variant words has another data than plain"):
-        expand(grid_with(grid_file, tmp_path, variants=variants))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

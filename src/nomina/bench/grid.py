@@ -7,7 +7,6 @@ is one between their networks and words.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -230,18 +229,26 @@ def _split_source(recipe: Recipe) -> DataSource:
 
 
 def _require_equal(cfg: GridConfig, runs: tuple[Run, ...]) -> None:
-    """Refuse variants that would train longer, on other scans or patches, or in another look."""
-    names = ("train.steps", "train.batch_size", "train.accumulate", "sampling", "augmentation", "scheme")
-    first_with: dict[Any, Run] = {}
+    """Refuse variants that would train longer, on other patches, or in another look."""
     for run in runs:
-        same_data = first_with.setdefault((run.fold, run.patients, run.has_phantoms), run)
-        for name, other in (*((name, runs[0]) for name in names), ("data", same_data)):
-            if _value(run.recipe, name) != _value(other.recipe, name):
+        ours, first = run.recipe, runs[0].recipe
+        for name in (
+            "train.steps",
+            "train.batch_size",
+            "train.accumulate",
+            "sampling",
+            "augmentation",
+            "scheme",
+        ):
+            if _value(ours, name) != _value(first, name):
                 raise ConfigError(
-                    f"variant {run.variant} has another {name} than {other.variant}; a comparison needs it "
+                    f"variant {run.variant} has another {name} than {runs[0].variant}; a comparison needs it "
                     f"equal: set it for the whole grid {cfg.name}"
                 )
 
 
 def _value(recipe: Recipe, name: str) -> Any:
-    return reduce(getattr, name.split("."), recipe)
+    value: Any = recipe
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
