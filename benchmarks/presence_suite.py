@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nomina.anatomy.schemes import read_label_map
+from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import find_volumes, read_volume
 from nomina.imaging.segmentation import Verdict
@@ -125,7 +125,8 @@ def judged(
         if name.endswith(" disc") and (whole.array == value).any()
     ]
     has_lowest = bool(discs) and _share(truth, whole, min(discs)) >= LEAST_SHARE
-    values = {name: value for value, name in whole.names.items()}
+    # The scheme's own, since a reference need not name a vertebra of which it holds a part alone.
+    values = {name: value for value, name in load_scheme("spider").labels.items()}
     for verdict in segmenter(volume, None).verdicts:
         value = values.get(verdict.structure)
         share = 0.0 if value is None else _share(truth, whole, value)

@@ -3,13 +3,11 @@
 python scripts/fuzz_readers.py --count 10000 --seed 0
 
 Each input is read in a process with limits of time and memory. Sound outcomes: it is refused with a
-NominaError, it
-is read as the original, or it is read as something else where nothing in the format gives the damage away.
-Failures:
-crash (another exception, or a signal), hang, memory, wrong success (an input that must be refused is read,
-or one with
-a checksum is read as something else). Exits 1 when there is a failure. The same seed gives the same inputs.
-Needs Linux, for its address-space limit. `--only 1234` runs one input again; `--keep FOLDER` writes it there.
+NominaError, it is read as the original, or it is read as something else where nothing in the format gives the
+damage away. Failures: crash (another exception, or a signal), hang, memory, wrong success (an input that must
+be refused is read, or one with a checksum is read as something else). Exits 1 when there is a failure. The
+same seed gives the same inputs. Needs Linux, for its address-space limit. `--only 1234` runs one input again;
+`--keep FOLDER` writes it there.
 """
 
 import argparse

@@ -1,10 +1,15 @@
 """Every grid in `benchmarks/` expands to recipes whose networks can be built on the grid's patches."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from nomina.bench.grid import GridConfig, Run, expand, load_grid
+from nomina.imaging.grid import Grid
+from nomina.imaging.segmentation import Verdict
+from nomina.imaging.volume import LabelMap, Volume
 from nomina.learning.prepared import STRUCTURE_PRESETS
 from nomina.networks.build import build_network
 from nomina.networks.nnunet import NNUNetConfig
@@ -56,6 +61,33 @@ def test_the_full_grid_holds_everything_that_is_to_be_compared(monkeypatch: pyte
     )
     assert nnunet.losses.focal_gamma == 0
     assert "not nnU-Net" in cfg.variants["nnunet-architecture"].note
+
+
+def test_what_is_partly_visible_counts_neither_as_there_nor_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A phantom's reference holds 103 for a cut L3, and no name for it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from presence_suite import judged
+
+    array = np.zeros((1, 4, 4), dtype=np.uint8)
+    array[0, 0], array[0, 3] = 1, 103
+    grid = Grid(array.shape, np.eye(4))
+    whole = LabelMap(array, grid, names={1: "L5 vertebra"}, scheme="spider", ignored=frozenset({103}))
+    names = ("L5 vertebra", "L3 vertebra", "L2 vertebra")
+    verdicts = tuple(Verdict(name, "present", 0.9, "found") for name in names)
+    answers = judged(
+        lambda volume, prompts: SimpleNamespace(verdicts=verdicts),  # type: ignore[arg-type]
+        "phantom",
+        "whole",
+        Volume(array, grid),
+        whole,
+        whole,
+    )
+    assert [(answer.structure, answer.is_there) for answer in answers] == [
+        ("L5 vertebra", True),
+        ("L2 vertebra", False),
+    ]
 
 
 def test_the_small_grid_is_a_part_of_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,7 @@ from nomina.errors import NominaError
 FAILURES = ("crash", "hang", "memory", "wrong success")
 OUTCOMES = ("refused", "sound", "undetectable", *FAILURES)
 """sound: read as the original. undetectable: read as something else, which the format cannot tell (flipped
-raw
-voxels, another valid header)."""
+raw voxels, another valid header)."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from nomina.bench.measure import _predict
 from nomina.bench.modes import (
     HONEST_MODES,
     MODES,
@@ -22,10 +24,12 @@ from nomina.bench.modes import (
 from nomina.errors import ConfigError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import Volume
+from nomina.imaging.write import write
 from nomina.inference import segmenter as segmenter_module
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import Facts
 from nomina.language.prompts import channel_view
+from nomina.learning.cases import Case
 
 OWN = Facts("T2", ("L5 vertebra", "L4 vertebra"), ("L5-S1 disc", "L4-L5 disc"), canal_visible=True)
 OTHER = Facts("T2", ("L4 vertebra", "L3 vertebra"), ("L4-L5 disc",), canal_visible=True)
@@ -60,6 +64,17 @@ def told(
 def test_every_mode_is_honest_or_stamped() -> None:
     assert set(MODES) - set(HONEST_MODES) == set(STAMPS)
     assert list(inspect.signature(segment_honestly).parameters) == ["segmenter", "volume", "mode"]
+
+
+def test_honest_modes_are_served_where_there_is_no_reference_at_all(
+    open_segmenter: Segmenter, scan: Volume, tmp_path: Path
+) -> None:
+    thicker = replace(scan, array=scan.array.repeat(2, axis=0), grid=Grid((2, 12, 16), scan.grid.affine))
+    write(thicker, tmp_path / "scan.nii.gz")
+    nowhere = tmp_path / "nowhere.nii.gz"
+    case = Case("1", "1", tmp_path / "scan.nii.gz", nowhere, scheme="spider", dataset="x", sequence="T2")
+    for mode in set(HONEST_MODES) - {"none"}:
+        assert _predict(open_segmenter, case, mode, None, tmp_path).grid.matches(thicker.grid)
 
 
 def test_stamped_modes_say_what_they_claim(

@@ -80,18 +80,7 @@ def test_a_text_has_the_same_vector_alone_and_beside_long_ones(minilm):
 def test_more_texts_than_one_batch_keep_their_order(minilm):
     texts = [f"vertebra number {n}" for n in range(70)]
     vectors = minilm.encode(texts)
-    tokens, is_token = minilm.encode_tokens(texts)
-    np.testing.assert_allclose(vectors[66:68], minilm.encode(texts[66:68]), atol=2e-6)
-    assert tokens.shape[:2] == is_token.shape
-    pooled = tokens.sum(axis=1) / is_token.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(pooled, vectors, atol=1e-5)
-
-
-def test_token_features_are_zero_where_there_is_no_token(minilm):
-    tokens, is_token = minilm.encode_tokens(["L4", "the spinal canal behind the discs"])
-    assert is_token.sum(axis=1).tolist() == [4, 8]  # [CLS] l ##4 [SEP]
-    assert not tokens[0, 4:].any()
-    assert np.abs(tokens[1]).sum(axis=1).min() > 0
+    np.testing.assert_allclose(vectors[62:68], minilm.encode(texts[62:68]), atol=2e-6)
 
 
 def test_case_does_not_matter_to_minilm(minilm):
@@ -100,9 +89,6 @@ def test_case_does_not_matter_to_minilm(minilm):
 
 def test_no_texts_give_no_vectors(minilm):
     assert minilm.encode([]).shape == (0, 384)
-    tokens, is_token = minilm.encode_tokens([])
-    assert tokens.shape == (0, 0, 384)
-    assert is_token.shape == (0, 0)
 
 
 def test_a_blank_prompt_is_refused(minilm):
@@ -139,9 +125,6 @@ def test_a_table_answers_like_the_encoder_that_made_it(minilm, tmp_path):
     table = load_encoder(f"table:{tmp_path / 'terms.npz'}")
     assert (table.name, table.width) == ("minilm", 384)
     np.testing.assert_array_equal(table.encode(TERMS[::-1]), minilm.encode(TERMS)[::-1])
-    tokens, is_token = table.encode_tokens(TERMS[:2])
-    np.testing.assert_array_equal(tokens[:, 0], table.encode(TERMS[:2]))
-    assert is_token.tolist() == [[True], [True]]
     with pytest.raises(EncoderError, match="apple"):
         table.encode(["apple"])
 
@@ -244,9 +227,6 @@ def test_bio_clinicalbert_loads_from_the_hub_layout(tmp_path):
     np.testing.assert_allclose(encoder.encode(["Spinal canal"]), hidden.mean(dim=1), atol=1e-6)
     together = encoder.encode(["the spinal canal . disc", "Spinal canal"])
     np.testing.assert_allclose(together[1:], hidden.mean(dim=1), atol=1e-6)
-    tokens, is_token = encoder.encode_tokens(["spinal canal", "disc"])
-    np.testing.assert_allclose(tokens[0], hidden[0], atol=1e-6)
-    assert is_token.tolist() == [[True] * 4, [True] * 3 + [False]]
 
 
 def test_the_limit_of_a_hub_encoder_is_its_own(tmp_path):
@@ -299,13 +279,10 @@ def test_clip_loads_from_a_folder_and_pools_at_the_end_of_text(shared_data, tmp_
     together, alone = encoder.encode(texts), np.concatenate([encoder.encode([t]) for t in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     ids = torch.tensor([[49406, 3306, 1002, 49407]])  # of OpenAI's tokenizer
-    tokens, is_token = encoder.encode_tokens(texts)
-    assert is_token[0].sum() == 4
     tower = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         expected = tower(input_ids=ids)
     np.testing.assert_allclose(together[:1], expected.text_embeds, atol=1e-5)
-    np.testing.assert_allclose(tokens[0, :4], expected.last_hidden_state[0], atol=1e-5)
     with pytest.raises(PromptError, match="77 word pieces"):
         encoder.encode(["disc " * 90])
 

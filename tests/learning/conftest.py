@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,6 +20,7 @@ from nomina.imaging.preparation import ImagePreparation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.language.bank import PromptBank, Provenance
 from nomina.language.prompts import TEMPLATE_VERSION, all_sentences
+from nomina.learning import fit as fit_module
 from nomina.learning.prepare_case import prepare_case
 from nomina.learning.prepared import (
     PrepareConfig,
@@ -29,7 +31,7 @@ from nomina.learning.prepared import (
     write_array,
     write_index,
 )
-from nomina.learning.recipe import DataSource, Recipe, TrainConfig, WordsConfig
+from nomina.learning.recipe import BlockRecipe, DataSource, Recipe, TrainConfig, WordsConfig
 from nomina.learning.sampling import SamplingConfig
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
@@ -321,6 +323,29 @@ def make_chests(
         return open_prepared(folder)
 
     return make
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in the training loop can catch it."""
+
+
+@pytest.fixture
+def train_killed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trains a recipe into a folder until the step of a number is to be taken."""
+    real_step = fit_module._train_step
+
+    def train(recipe: Recipe | BlockRecipe, out: Path, *, at: int) -> None:
+        def step_or_die(run: Any, network: Any, optimiser: Any, step: int) -> dict[str, float]:
+            if step == at:
+                raise Killed
+            return real_step(run, network, optimiser, step)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(fit_module, "_train_step", step_or_die)
+            with pytest.raises(Killed):
+                fit_module.fit(recipe, out, accelerator="cpu")
+
+    return train
 
 
 @pytest.fixture

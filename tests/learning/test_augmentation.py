@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nomina.errors import ConfigError
 from nomina.learning.augmentation import AugmentationConfig, cut_patch, vary_intensity
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.sampling import CaseIndex, PatchPlan, index_case
@@ -182,6 +183,12 @@ def test_no_change_moves_anything() -> None:
         assert abs(columns.sum().item() - 16) < 2
         assert abs((rows * torch.arange(64)).sum() / rows.sum() - 31.5) < 1
         assert abs((columns * torch.arange(64)).sum() / columns.sum() - 31.5) < 1
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5])
+def test_a_probability_out_of_range_is_refused_by_name(value: float) -> None:
+    with pytest.raises(ConfigError, match=f"gamma must lie in 0 to 1, got {value}"):
+        AugmentationConfig(gamma=value)
 
 
 def test_a_patch_of_one_value_stays_finite() -> None:

@@ -116,6 +116,30 @@ def test_a_recipe_without_data_or_cases_is_refused(source: str, tmp_path: Path) 
         open_training_data([DataSource(folder=source, split=str(tmp_path / "other.json"))])
 
 
+def test_a_patient_who_validates_in_one_source_and_trains_in_another_is_refused(
+    source: str, split: str, tmp_path: Path, make_prepared: MakePrepared, short_spine: Spine
+) -> None:
+    """The same scans prepared twice, the split given for one folder alone."""
+    make_prepared(tmp_path / "again", {"p2_t2": short_spine(2), "p3_t2": short_spine(3)})
+    again = DataSource(folder=str(tmp_path / "again"))
+    for sources in ([DataSource(folder=source, split=split), again], [DataSource(folder=source), again]):
+        sources[1] = replace(again, is_validation=sources[0].split is None)
+        with pytest.raises(CaseError, match="patient p2 of boxes trains and validates"):
+            open_training_data(sources)
+    # Another dataset may have a patient of the same name.
+    make_prepared(tmp_path / "other", {"p2_t2": short_spine(2)}, dataset="crates")
+    open_training_data([DataSource(folder=source, split=split), DataSource(folder=str(tmp_path / "other"))])
+
+
+def test_patients_of_a_split_who_are_not_there_are_named(
+    source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "larger.json"
+    path.write_text(json.dumps({"train": ["p1", "p7", "p10"], "validation": ["p2", "p9"]}))
+    open_training_data([DataSource(folder=source, split=str(path))])
+    assert "has no case of patient p7, p10 (train) and p9 (validation)" in caplog.text
+
+
 def test_validation_scans_must_show_a_structure(
     tmp_path: Path, make_prepared: MakePrepared, short_spine: Spine, split: str
 ) -> None:
@@ -223,6 +247,8 @@ def test_stated_facts_are_true_or_perturbed_as_configured(words: EncodedPrompts)
 def test_shares_of_more_than_everything_are_refused(shares: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="sum to at most 1"):
         WordsConfig(predicted_share=shares[0], constant_share=shares[1])
+    with pytest.raises(ConfigError, match=r"perturbed_share must lie in 0 to 1, got 1\.5"):
+        WordsConfig(perturbed_share=1.5)
 
 
 def test_a_source_that_weighs_nothing_is_refused() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from nomina.errors import ConfigError
 from nomina.inference.segmenter import Segmenter
 from nomina.language.vessel_prompts import VESSELS
-from nomina.learning import fit as fit_module
+from nomina.learning import block_task
 from nomina.learning.block_augmentation import BlockAugmentationConfig
 from nomina.learning.block_batches import BlockBatch
 from nomina.learning.block_sampling import BlockSamplingConfig
@@ -58,28 +58,14 @@ def recipe(tmp_path: Path, make_chests: Chests) -> BlockRecipe:
     )
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
 def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
     recipe: BlockRecipe,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    train_killed: Callable[..., None],
     box_chest: Callable[..., Any],
 ) -> None:
     best = fit(recipe, tmp_path / "straight", accelerator="cpu")
-    real_step = fit_module._train_step
-
-    def step_or_die(run: Any, network: Any, optimiser: Any, step: int) -> Any:
-        if step == 3:
-            raise Killed
-        return real_step(run, network, optimiser, step)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fit_module, "_train_step", step_or_die)
-        with pytest.raises(Killed):
-            fit(recipe, tmp_path / "killed", accelerator="cpu")
+    train_killed(recipe, tmp_path / "killed", at=3)
     fit(recipe, tmp_path / "killed", accelerator="cpu")
     one, other = (load_file(tmp_path / name / STATE_FILE) for name in ("straight", "killed"))
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
@@ -92,6 +78,13 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
     volume, _ = box_chest(9)
     result = Segmenter.load(best, device="cpu")(volume, ["left pulmonary veins"])
     assert result.label_map.grid.matches(volume.grid)
+
+
+def test_the_words_carry_the_version_of_the_templates_of_vessels(
+    recipe: BlockRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_task, "VESSEL_TEMPLATE_VERSION", "of vessels")
+    assert open_block_task(recipe, None, CPU).bank.provenance.template_version == "of vessels"
 
 
 def test_no_gradient_comes_from_where_nobody_looked(tmp_path: Path, make_chests: Chests) -> None:
@@ -135,8 +128,6 @@ def test_one_block_is_learned_by_heart(recipe: BlockRecipe, monkeypatch: pytest.
         logits = forward(network)
         seen.append(logits)
         return logits
-
-    from nomina.learning import block_task
 
     real = block_task.make_block_batch
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from nomina.errors import CaseError
+from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.preparation import ImagePreparation
 from nomina.learning.cases import Case
 from nomina.learning.datasets.hipas import hipas_cases
 from nomina.learning.datasets.xlsx_rows import xlsx_rows
-from nomina.learning.prepare import prepare_case
-from nomina.learning.prepared import PrepareConfig
+from nomina.learning.prepare import prepare_cases
+from nomina.learning.prepare_case import prepare_case
+from nomina.learning.prepared import PrepareConfig, chest_config
 from nomina.learning.read_case import read_case
 
 NS = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -101,6 +103,20 @@ def test_voxel_sizes_follow_the_arrays_axes(tmp_path: Path, chest: Any) -> None:
     volume, _ = one(tmp_path).load(one(tmp_path))  # type: ignore[misc]
     assert volume.grid.spacing_mm == pytest.approx((0.65, 0.7, 1.0))
     assert volume.canonical().grid.spacing_mm == pytest.approx((0.7, 0.65, 1.0))
+
+
+def test_other_axes_or_voxel_sizes_make_the_case_anew(tmp_path: Path, chest: Any) -> None:
+    """Upside down cannot be told from the scan: a user who corrects it must not be left with the old case."""
+    root, out = tmp_path / "hipas", tmp_path / "out"
+    write_case(root, chest)
+    config = chest_config(CTPreparation(spacing_mm=10.0))
+    (first,) = prepare_cases(hipas_cases(root, "PLI"), out, config).cases
+    upside_down = np.array(first.image())
+    (corrected,) = prepare_cases(hipas_cases(root, "PLS"), out, config).cases
+    np.testing.assert_array_equal(corrected.image(), upside_down[:, :, ::-1])
+    write_table(root / "metadata.xlsx", [["CT scan", "Resolution"], ["001.npz", "[10.0, 10.0, 20.0]"]])
+    (taller,) = prepare_cases(hipas_cases(root, "PLS"), out, config).cases
+    assert taller.shape[2] > corrected.shape[2]
 
 
 def test_voxels_of_both_masks_are_ignored_and_told(tmp_path: Path, chest: Any) -> None:

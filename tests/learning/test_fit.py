@@ -23,13 +23,14 @@ from torch import Tensor
 from nomina.config import load_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, NominaError
 from nomina.learning import fit as fit_module
-from nomina.learning import slice_task
+from nomina.learning import run_record, slice_task
 from nomina.learning.augmentation import AugmentationConfig
 from nomina.learning.devices import open_fabric
 from nomina.learning.fit import fit, learning_rate
 from nomina.learning.losses import LossConfig
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.recipe import DataSource, Recipe, TrainConfig, WordsConfig
+from nomina.learning.run_record import Origin
 from nomina.learning.sampling import SamplingConfig
 from nomina.learning.task import Forward
 from nomina.learning.training_state import STATE_FILE, TrainingState
@@ -74,29 +75,30 @@ def _meta(out: Path) -> dict[str, Any]:
         return dict(json.loads(file.metadata()["nomina"]))
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing in the loop can catch it."""
-
-
 def test_a_run_killed_at_any_step_goes_on_bit_for_bit(
-    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Recipe, tmp_path: Path, train_killed: Callable[..., None]
 ) -> None:
     train(tiny_recipe, tmp_path / "straight")
-    real_step = fit_module._train_step
-    for kill_at in (1, 3):
-        out = tmp_path / f"killed_{kill_at}"
-
-        def step_or_die(run: Any, network: Any, optimiser: Any, step: int, at: int = kill_at) -> Any:
-            if step == at:
-                raise Killed
-            return real_step(run, network, optimiser, step)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(fit_module, "_train_step", step_or_die)
-            with pytest.raises(Killed):
-                train(tiny_recipe, out)
+    for step in (1, 3):
+        out = tmp_path / f"killed_{step}"
+        train_killed(tiny_recipe, out, at=step)
         train(tiny_recipe, out)
         assert_identical(tmp_path / "straight", out)
+
+
+def test_steps_that_a_resumed_run_takes_again_stand_once_in_its_curves(
+    tiny_recipe: Recipe, tmp_path: Path, train_killed: Callable[..., None]
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe, out = shorter(tiny_recipe, save_minutes=60.0), tmp_path / "out"
+    train_killed(recipe, out, at=3)
+    assert not (out / STATE_FILE).exists()
+    train(recipe, out)
+    curves = EventAccumulator(str(out))
+    curves.Reload()
+    assert [event.step for event in curves.Scalars("loss/segmentation")] == [1, 2, 3, 4, 5]
+    assert [event.step for event in curves.Scalars("validation/dice")] == [2, 4, 5]
 
 
 def test_the_first_step_is_the_same_whatever_random_numbers_were_drawn_before(
@@ -113,7 +115,9 @@ def test_the_first_step_is_the_same_whatever_random_numbers_were_drawn_before(
     assert any(not torch.equal(v, changed[k]) for k, v in state_of(tmp_path / "one").items())
 
 
-def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(
+    tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = shorter(tiny_recipe, steps=2)
     best = train(recipe, tmp_path / "out")
     before = state_of(tmp_path / "out")
@@ -121,6 +125,8 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(tiny_recipe: Reci
     assert all(torch.equal(v, before[k]) for k, v in state_of(tmp_path / "out").items())
     train(shorter(recipe, steps=3), tmp_path / "out")
     assert load_checkpoint(tmp_path / "out" / "last").run["step"] == 3
+    train(recipe, tmp_path / "out")
+    assert "holds 3 steps, the recipe asks for 2: nothing is left to train" in caplog.text
 
 
 def test_another_recipe_in_the_same_folder_is_refused(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -161,6 +167,15 @@ def test_the_checkpoint_holds_the_averaged_weights_and_the_record_of_the_run(
     assert set(checkpoint.run["versions"]) == {"nomina", "torch", "monai", "numpy"}
     assert checkpoint.run["recipe"] == to_plain(shorter(tiny_recipe, steps=2))
     assert checkpoint.config.preparation.in_plane_spacing_mm == 1.0
+
+
+def test_the_commit_is_that_of_the_start_and_not_of_the_last_save(
+    tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["at the start", "while it ran", "at the end"])
+    monkeypatch.setattr(run_record, "current_commit", lambda: next(commits))
+    train(shorter(tiny_recipe, steps=2, validate_every=1), tmp_path / "out")
+    assert load_checkpoint(tmp_path / "out" / "last").run["commit"] == "at the start"
 
 
 def test_progress_says_losses_and_time_left(
@@ -308,6 +323,24 @@ def test_fine_tuning_starts_from_the_checkpoint_and_keeps_its_words(
         torch.testing.assert_close(value, first.network.state_dict()[name], atol=1e-6, rtol=0)
 
 
+def test_patients_who_trained_an_initial_checkpoint_are_recorded_and_warned_of(
+    tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """p1 trains the first network; the third, two steps on, validates on p1."""
+    (source,) = tiny_recipe.data
+    exchanged = tmp_path / "exchanged.json"
+    exchanged.write_text('{"train": ["p2"], "validation": ["p1"]}')
+    first = train(shorter(tiny_recipe, steps=1), tmp_path / "first")
+    second = replace(shorter(tiny_recipe, steps=1), initial_checkpoint=str(first))
+    train(second, tmp_path / "second")
+    assert "validates, but trained" not in caplog.text
+    third = replace(second, initial_checkpoint=str(tmp_path / "second" / "last"))
+    train(replace(third, data=(replace(source, split=str(exchanged)),)), tmp_path / "third")
+    assert "patient p1 validates, but trained initial_checkpoint last" in caplog.text
+    record = load_checkpoint(tmp_path / "third" / "last").run
+    assert (record["training_patients"], record["earlier_patients"]) == (["p2"], ["p1"])
+
+
 def test_fine_tuning_refuses_what_does_not_fit(tiny_recipe: Recipe, tmp_path: Path) -> None:
     train(shorter(tiny_recipe, steps=1), tmp_path / "first")
     tuning = replace(tiny_recipe, initial_checkpoint=str(tmp_path / "first" / "best"))
@@ -408,7 +441,9 @@ def test_a_small_network_with_the_faithful_objective_overfits_four_slices(
     length = TrainConfig(
         steps=80, batch_size=4, learning_rate=5e-3, ema_decay=0.7, precision="fp32", validate_every=80
     )
-    assert_overfits(replace(recipe, network=network, train=length), tmp_path / "out")
+    losses, dice = losses_and_dice(replace(recipe, network=network, train=length), tmp_path / "out")
+    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
+    assert dice > 0.9
 
 
 @pytest.mark.slow
@@ -423,10 +458,13 @@ def test_the_faithful_preset_overfits_four_slices(
     length = TrainConfig(
         steps=60, batch_size=4, learning_rate=2e-3, ema_decay=0.7, precision="fp32", validate_every=60
     )
-    assert_overfits(replace(recipe, network=network, train=length), tmp_path / "out")
+    losses, dice = losses_and_dice(replace(recipe, network=network, train=length), tmp_path / "out")
+    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
+    assert dice > 0.9
 
 
-def assert_overfits(recipe: Recipe, out: Path) -> None:
+def losses_and_dice(recipe: Recipe, out: Path) -> tuple[list[float], float]:
+    """Segmentation loss of each step, and Dice after the last."""
     losses: list[float] = []
 
     def record(run: Any, step: int, parts: dict[str, float], clock: Any) -> None:
@@ -434,10 +472,8 @@ def assert_overfits(recipe: Recipe, out: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fit_module, "_log", record)
-        recipe = shorter(recipe, log_every=1)
-        checkpoint = load_checkpoint(train(recipe, out))
-    assert np.mean(losses[-5:]) < 0.2 * np.mean(losses[:5])
-    assert checkpoint.run["validation"]["dice"] > 0.9
+        checkpoint = load_checkpoint(train(shorter(recipe, log_every=1), out))
+    return losses, checkpoint.run["validation"]["dice"]
 
 
 @pytest.mark.slow
@@ -492,4 +528,4 @@ def _run_and_state(recipe: Recipe, out: Path) -> tuple[Any, TrainingState]:
     fabric = open_fabric(recipe.train, "cpu", 1)
     task = fit_module.open_task(recipe, None, fabric.device)
     state = fit_module._first_state(task, None, fabric.device)
-    return fit_module._Run(fabric, task, out, None), state
+    return fit_module._Run(fabric, task, out, None, Origin(None, ())), state

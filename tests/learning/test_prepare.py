@@ -19,8 +19,9 @@ from nomina.imaging.volume import LabelMap, Volume
 from nomina.learning import prepare_run
 from nomina.learning.cases import select_patients
 from nomina.learning.datasets.spider import spider_cases
-from nomina.learning.prepare import open_prepared, prepare_case, prepare_cases
-from nomina.learning.prepared import STRUCTURE_PRESETS, PrepareConfig
+from nomina.learning.prepare import prepare_cases
+from nomina.learning.prepare_case import prepare_case
+from nomina.learning.prepared import STRUCTURE_PRESETS, PrepareConfig, open_prepared
 
 CONFIG = PrepareConfig(structures=("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc"))
 

@@ -11,6 +11,7 @@ from nomina.errors import CaseError, ConfigError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.imaging.write import write
+from nomina.learning import prepare_chests
 from nomina.learning.cases import Case
 from nomina.learning.prepare import prepare_cases
 from nomina.learning.prepare_chests import (
@@ -97,6 +98,17 @@ def test_what_is_hidden_leaves_no_trace_not_even_thin_branches(box_chest: BoxChe
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="annotated must be one of all, left"):
         prepare_lung_phantoms(tmp_path, ChestPhantoms(1, annotated="half"), CUBES)  # type: ignore[arg-type]
+
+
+def test_a_phantom_of_another_anatomy_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        prepare_chests, "run_jobs", lambda jobs, *args, **options: sources.append(jobs[0].source)
+    )
+    for anatomy in (LungConfig(), LungConfig(), LungConfig(scale=(0.5, 0.6)), LungConfig(scale=(0.7, 0.8))):
+        prepare_lung_phantoms(tmp_path, ChestPhantoms(1, anatomy=anatomy), CUBES)
+    assert sources[0] == sources[1]
+    assert len(set(sources)) == 3
 
 
 @pytest.mark.slow

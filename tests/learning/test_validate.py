@@ -1,22 +1,28 @@
 """Scores on whole scans, with networks whose answers are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nomina.language.encoders import load_encoder
+from nomina.learning import validate as validate_module
 from nomina.learning.batches import TrainingData
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.validate import validate
-from nomina.networks.build import Network
-from nomina.networks.words import EncodedPrompts
+from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.build import Network, build_network
+from nomina.networks.predict import predict_slices
+from nomina.networks.residual_unet import ResidualUNetConfig
+from nomina.networks.words import EncodedPrompts, encode_prompts
 
 MakePrepared = Callable[..., PreparedDataset]
 Spine = Callable[..., tuple[np.ndarray, np.ndarray]]
+STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5 disc")
 WORDS = EncodedPrompts(channel=torch.zeros(6, 4), generic=torch.zeros(4), statements=())
 
 
@@ -112,3 +118,42 @@ def test_unknown_voxels_do_not_count(score: Callable[..., dict[str, float]], sho
 
 def test_nothing_to_validate_on_gives_no_score(score: Callable[..., dict[str, float]]) -> None:
     assert score() == {}
+
+
+def test_predictions_stay_when_the_reference_becomes_noise(
+    tmp_path: Path,
+    make_prepared: MakePrepared,
+    short_spine: Spine,
+    write_table: Callable[[Path, int], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With words and all parts open; the reference lies beside the scan, and may only score it."""
+    image, labels = short_spine()
+    noise = np.random.default_rng(1).integers(0, 6, labels.shape).astype(np.uint8)
+    bank = load_encoder(write_table(tmp_path / "words.npz", 0)).bank
+    cfg = ATMNetConfig(
+        backbone=ResidualUNetConfig(stage_channels=(8, 16), stage_blocks=(1, 1)),
+        fusion_width=16,
+        contrast_width=8,
+        num_slices=1,
+    )
+    torch.manual_seed(0)
+    network = build_network(cfg, STRUCTURES, text_width=16).eval()
+    for fusion in network.fusion:
+        nn.init.constant_(fusion.gate, 0.5)
+    seen: list[Tensor] = []
+
+    def listen(*args: Any, **options: Any) -> Iterator[Any]:
+        for where, probabilities in predict_slices(*args, **options):
+            seen.append(probabilities)
+            yield where, probabilities
+
+    monkeypatch.setattr(validate_module, "predict_slices", listen)
+    scores = []
+    for name, reference in (("true", labels), ("noise", noise)):
+        dataset = make_prepared(tmp_path / name, {"p1_t2": (image, reference)})
+        data = TrainingData(dataset.config, (), np.zeros(0), dataset.cases)
+        scores.append(validate(network, data, encode_prompts(bank, STRUCTURES), num_slices=1))
+    first, second = torch.cat(seen).chunk(2)
+    assert torch.equal(first, second)
+    assert scores[0] != scores[1]

@@ -139,17 +139,15 @@ def test_pooling_with_stride_4_is_close_to_exact_on_smooth_maps(
     assert contrast.loss(smooth, tokens, reference).item() == pytest.approx(exact_loss.item(), rel=0.02)
 
 
-def test_a_loss_pooled_with_predictions_is_solved_without_anatomy_and_ours_is_not() -> None:
-    _shortcut_experiment(num_classes=6, num_steps=100, side=16)
-
-
-@pytest.mark.slow
-def test_the_shortcut_at_the_size_of_the_spine() -> None:
-    _shortcut_experiment(num_classes=18, num_steps=120, side=32)
-
-
-def _shortcut_experiment(num_classes: int, num_steps: int, side: int) -> None:
-    """Train on pure noise with random class maps: nothing can be learned, so no loss may fall."""
+@pytest.mark.parametrize(
+    ("num_classes", "num_steps", "side"),
+    [(6, 100, 16), pytest.param(18, 120, 32, marks=pytest.mark.slow)],
+    ids=["small", "as many classes as a spine"],
+)
+def test_a_loss_pooled_with_predictions_is_solved_without_anatomy_and_ours_is_not(
+    num_classes: int, num_steps: int, side: int
+) -> None:
+    """Trained on pure noise with random class maps: nothing can be learned, so no loss may fall."""
     by_reference, retrieved = _train_on_noise(num_classes, num_steps, side, is_shortcut=False)
     assert by_reference > math.log(num_classes) - 0.15
     assert retrieved < 2 / num_classes

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nomina.errors import ConfigError, PromptError
 from nomina.language.bank import PromptBank, Provenance
 from nomina.language.encoders import build_bank, load_encoder
-from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences, class_sentences
+from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
 from nomina.networks.build import build_network, build_words
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import FAITHFUL, LACAF, NOMINA, LACAFConfig
@@ -281,8 +281,3 @@ def test_real_clip_vectors_run_through_the_faithful_text_branch(clip_table: Path
 def test_settings_that_make_no_network_are_refused(fault: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LACAFConfig(**fault)  # type: ignore[arg-type]
-
-
-def test_class_sentences_exist_for_both_presets() -> None:
-    assert len(class_sentences(SIDED_VESSELS, FAITHFUL.wording)) == 4
-    assert len(class_sentences(VESSELS, NOMINA.wording)) == 2

@@ -4,7 +4,6 @@ import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,29 +112,3 @@ def test_nothing_in_the_prediction_interface_can_carry_a_reference() -> None:
         }
     assert not {f.name for f in fields(Checkpoint)} & {"reference", "labels", "label_map"}
     assert "labels" not in inspect.getsource(predict)
-
-
-def test_predictions_in_every_mode_stay_when_the_reference_becomes_noise(
-    network: ATMNet, scan: np.ndarray, make_words: MakeWords, tmp_path: Path
-) -> None:
-    """A case on disk, predicted; its label file overwritten with noise, predicted again."""
-    rng = np.random.default_rng(1)
-    np.save(tmp_path / "case.image.npy", scan)
-    results = []
-    for _ in range(2):
-        np.save(tmp_path / "case.labels.npy", rng.integers(0, 6, scan.shape).astype(np.uint8))
-        image = np.load(tmp_path / "case.image.npy")
-        results.append(_all_modes(network, image, make_words()))
-    for first, second in zip(*results, strict=True):
-        assert np.array_equal(first, second)
-
-
-def _all_modes(network: ATMNet, image: np.ndarray, words: EncodedPrompts) -> list[np.ndarray]:
-    """Modes A (constant), B (predicted), C (facts of a first pass) and D (the header's sequence alone)."""
-    predicted = words.given(predict_facts(network, image, num_slices=3).statements)
-    first_pass = probabilities(network, image, words.constant(1)).argmax(1)
-    num_vertebrae = int(np.isin([1, 2], first_pass).sum())
-    said: list[int | None] = [None] * len(words.statements)
-    modes = [words.constant(1), predicted]
-    modes += [words.saying([[*said[:3], num_vertebrae, *said[4:]]]), words.saying([[1, *said[1:]]])]
-    return [probabilities(network, image, mode) for mode in modes]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import EncoderError, PromptError
@@ -60,12 +60,6 @@ class ControlEncoder:
             raise PromptError(f"a prompt needs at least one word, got {blank[0]!r}")
         rows = [self.vector(text) for text in texts]
         return np.stack(rows).astype(np.float32) if rows else np.zeros((0, self.width), dtype=np.float32)
-
-    def encode_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[Float[np.ndarray, "n t e"], Bool[np.ndarray, "n t"]]:
-        """Each text as a single token."""
-        return self.encode(texts)[:, None], np.ones((len(texts), 1), dtype=bool)
 
 
 def random_encoder() -> ControlEncoder:

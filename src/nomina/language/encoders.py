@@ -51,7 +51,6 @@ _MINILM_MAX_TOKENS = 256
 _BATCH_SIZE = 64
 
 Tokens = tuple[Int[Tensor, "b t"], Bool[Tensor, "b t"]]
-Features = tuple[Float[Tensor, "b t e"], Float[Tensor, "b e"]]
 
 
 @runtime_checkable
@@ -82,12 +81,6 @@ class TextEncoder(Protocol):
         """
         ...
 
-    def encode_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[Float[np.ndarray, "n t e"], Bool[np.ndarray, "n t"]]:
-        """Token features, zero where the mask is False, and the mask (True = real token)."""
-        ...
-
 
 @dataclass(frozen=True, eq=False)
 class TransformerEncoder:
@@ -99,8 +92,8 @@ class TransformerEncoder:
     """Longest text, in word pieces with the two end marks; longer ones are refused, never cut."""
     tokenize: Callable[[list[str]], Tokens]
     """Texts to ids and mask, padded to the longest."""
-    forward: Callable[[Tensor, Tensor], Features]
-    """Ids and mask to token features and one pooled vector each."""
+    forward: Callable[[Tensor, Tensor], Float[Tensor, "b e"]]
+    """Ids and mask to one pooled vector each."""
 
     @property
     def name(self) -> str:
@@ -114,25 +107,10 @@ class TransformerEncoder:
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
         """One pooled float32 vector per text; see `TextEncoder.encode`."""
-        rows = [pooled for _, pooled, _ in self._batches(texts)]
+        rows = list(self._batches(texts))
         return np.concatenate(rows) if rows else np.zeros((0, self.width), dtype=np.float32)
 
-    def encode_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[Float[np.ndarray, "n t e"], Bool[np.ndarray, "n t"]]:
-        """Token features and mask; see `TextEncoder.encode_tokens`."""
-        batches = list(self._batches(texts))
-        length = max((mask.shape[1] for *_, mask in batches), default=0)
-        features = np.zeros((len(texts), length, self.width), dtype=np.float32)
-        is_token = np.zeros((len(texts), length), dtype=bool)
-        for start, (tokens, _, mask) in zip(range(0, len(texts), _BATCH_SIZE), batches, strict=True):
-            rows = slice(start, start + len(mask))
-            features[rows, : mask.shape[1]] = tokens * mask[..., None]
-            is_token[rows, : mask.shape[1]] = mask
-        return features, is_token
-
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Token features, pooled vectors and mask of one batch after the other."""
+    def _batches(self, texts: Sequence[str]) -> Iterator[Float[np.ndarray, "b e"]]:
         for start in range(0, len(texts), _BATCH_SIZE):
             batch = list(texts[start : start + _BATCH_SIZE])
             if blank := [text for text in batch if not text.strip()]:
@@ -146,8 +124,8 @@ class TransformerEncoder:
                     f"{text[:60]!r}…; shorten it"
                 )
             with torch.inference_mode():
-                tokens, pooled = self.forward(ids, mask)
-            yield tokens.numpy(), pooled.numpy(), mask.numpy()
+                pooled = self.forward(ids, mask)
+            yield pooled.numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,12 +153,6 @@ class TableEncoder:
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
         """Rows of the table; see `TextEncoder.encode`."""
         return self.bank.vectors_for(texts)
-
-    def encode_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[Float[np.ndarray, "n t e"], Bool[np.ndarray, "n t"]]:
-        """Each text as a single token: a table holds no others."""
-        return self.encode(texts)[:, None], np.ones((len(texts), 1), dtype=bool)
 
 
 def load_encoder(
@@ -261,9 +233,8 @@ def _minilm() -> TransformerEncoder:
         ids = torch.tensor([encoding.ids for encoding in encodings])
         return ids, torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
 
-    def forward(ids: Tensor, is_token: Tensor) -> Features:
-        tokens = model(ids, is_token)
-        return tokens, mean_pool(tokens, is_token)
+    def forward(ids: Tensor, is_token: Tensor) -> Tensor:
+        return mean_pool(model(ids, is_token), is_token)
 
     provenance = Provenance(
         encoder="minilm",
@@ -291,9 +262,9 @@ def _load_bert(name: str, place: str, options: dict[str, Any]) -> TransformerEnc
     tokenizer = AutoTokenizer.from_pretrained(place, **options)
     model = _complete(AutoModel, place, options)
 
-    def forward(ids: Tensor, is_token: Tensor) -> Features:
+    def forward(ids: Tensor, is_token: Tensor) -> Tensor:
         tokens = model(input_ids=ids, attention_mask=is_token.long()).last_hidden_state
-        return tokens, mean_pool(tokens, is_token)
+        return mean_pool(tokens, is_token)
 
     return _hub_encoder(name, place, options, tokenizer, model, forward, model.config.hidden_size, "mean")
 
@@ -304,13 +275,11 @@ def _load_clip(name: str, place: str, options: dict[str, Any]) -> TransformerEnc
     tokenizer = AutoTokenizer.from_pretrained(place, **options)
     model = _complete(CLIPTextModelWithProjection, place, options)
 
-    def forward(ids: Tensor, is_token: Tensor) -> Features:
-        output = model(input_ids=ids, attention_mask=is_token.long())
-        return output.last_hidden_state, output.text_embeds
+    def forward(ids: Tensor, is_token: Tensor) -> Tensor:
+        pooled: Tensor = model(input_ids=ids, attention_mask=is_token.long()).text_embeds
+        return pooled
 
     width = model.config.projection_dim
-    if model.config.hidden_size != width:
-        raise ValueError(f"token width {model.config.hidden_size} and projected width {width} differ")
     return _hub_encoder(name, place, options, tokenizer, model, forward, width, "projected end of text")
 
 
@@ -353,7 +322,7 @@ def _hub_encoder(
     options: dict[str, Any],
     tokenizer: Any,
     model: Any,
-    forward: Callable[[Tensor, Tensor], Features],
+    forward: Callable[[Tensor, Tensor], Float[Tensor, "b e"]],
     width: int,
     pooling: str,
 ) -> TransformerEncoder:

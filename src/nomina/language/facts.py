@@ -6,7 +6,6 @@ are predicted, typed by a person, or left out.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,33 +79,6 @@ class Facts:
     def num_discs(self) -> int:
         """Number of visible discs."""
         return len(self.discs)
-
-    def to_json(self) -> str:
-        """One line of JSON; `from_json` reads it back."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Facts":
-        """Facts that `to_json` wrote.
-
-        Raises:
-            PromptError: The text is not JSON, has other keys or types, or contradicts itself.
-        """
-        try:
-            data = json.loads(text)
-            known = {field.name for field in dataclasses.fields(cls)}
-            if not isinstance(data, dict) or set(data) != known:
-                raise ValueError(f"expected exactly the keys {', '.join(sorted(known))}")
-            for key in ("vertebrae", "discs"):
-                if not isinstance(data[key], list):
-                    raise ValueError(f"{key} must be a list of names, got {data[key]!r}")
-                data[key] = tuple(map(str, data[key]))
-            for key in ("canal_visible", "sacrum_visible"):
-                if not isinstance(data[key], bool | None):
-                    raise ValueError(f"{key} must be true, false or null, got {data[key]!r}")
-            return cls(**data)
-        except ValueError as error:
-            raise PromptError(f"not the JSON of facts: {error}") from error
 
 
 def facts_from_label_map(

@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from nomina.config import config
+from nomina.errors import ConfigError
 from nomina.learning.prepared import IGNORED
 from nomina.learning.sampling import CaseIndex, PatchPlan
 
@@ -34,6 +35,11 @@ class AugmentationConfig:
     """Probability of a coarser in-plane grid, by a factor of up to 2."""
     contrast: float = 0.5
     """Probability of a linear change: scale 0.7 to 1.3, shift ± 0.3."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} must lie in 0 to 1, got {value}")
 
 
 def cut_patch(

@@ -1,5 +1,6 @@
 """Prepared cases → training batches: patches, classes, and the facts that hold inside each patch."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from nomina.learning.prepared import PrepareConfig, PreparedEntry, open_prepared
 from nomina.learning.recipe import DataSource, WordsConfig
 from nomina.learning.sampling import CaseIndex, SamplingConfig, draw_plan, index_case
 from nomina.networks.words import EncodedPrompts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def weighted_entries(
     """The common config of some sources, their training cases with weights that sum to 1, and the others.
 
     Raises:
-        CaseError: A source cannot be read, or no case is left to train on.
-        ConfigError: Two sources were prepared differently, or none trains.
+        CaseError: A source cannot be read, no case is left to train on, or a patient trains in one source
+            and validates in another.
+        ConfigError: Two sources were prepared differently.
     """
     if not sources:
         raise ConfigError("a recipe needs at least one entry in `data`")
@@ -98,23 +102,51 @@ def weighted_entries(
     weights: list[float] = []
     validation: list[PreparedEntry] = []
     for source, dataset in zip(sources, datasets, strict=True):
-        entries: Sequence[PreparedEntry] = dataset.cases
-        if source.is_validation:
-            validation += entries
-            continue
-        if source.split is not None:
-            train = set(_draw_patients(read_split(source.split, "train", source.fold), source))
-            validate = set(read_split(source.split, "validation", source.fold))
-            validation += [entry for entry in dataset.cases if entry.patient in validate]
-            entries = [entry for entry in dataset.cases if entry.patient in train]
-        if not entries:
+        entries, others = _divided(dataset.cases, source)
+        if not entries and not source.is_validation:
             raise CaseError(f"{source.folder} gives no case to train on; check the split and the folder")
         training += entries
-        weights += [source.weight / len(entries)] * len(entries)
+        validation += others
+        weights += [source.weight / len(entries) for _ in entries]
     if not training:
         raise CaseError("every source of `data` validates, none trains; leave is_validation out of one")
+    _refuse_patients_on_both_sides(training, validation)
     shares = (np.asarray(weights) / sum(weights)).tolist()
     return datasets[0].config, training, shares, validation
+
+
+def _divided(
+    cases: Sequence[PreparedEntry], source: DataSource
+) -> tuple[list[PreparedEntry], list[PreparedEntry]]:
+    """The cases of a source that train and those that validate."""
+    if source.is_validation:
+        return [], list(cases)
+    if source.split is None:
+        return list(cases), []
+    sides = {name: read_split(source.split, name, source.fold) for name in ("train", "validation")}
+    here = {case.patient for case in cases}
+    lost = {name: [patient for patient in sides[name] if patient not in here] for name in sides}
+    if any(lost.values()):
+        parts = [f"{', '.join(patients)} ({name})" for name, patients in lost.items() if patients]
+        logger.warning("%s has no case of patient %s", source.folder, " and ".join(parts))
+    train, validate = set(_draw_patients(sides["train"], source)), set(sides["validation"])
+    return (
+        [case for case in cases if case.patient in train],
+        [case for case in cases if case.patient in validate],
+    )
+
+
+def _refuse_patients_on_both_sides(
+    training: Sequence[PreparedEntry], validation: Sequence[PreparedEntry]
+) -> None:
+    """A split speaks for its own source; another source may hold the same patients."""
+    trained = {(entry.dataset, entry.patient) for entry in training}
+    for entry in validation:
+        if (entry.dataset, entry.patient) in trained:
+            raise CaseError(
+                f"patient {entry.patient} of {entry.dataset} trains and validates, in two sources of `data`; "
+                f"give each source the split, or leave one out"
+            )
 
 
 def _draw_patients(patients: Sequence[str], source: DataSource) -> Sequence[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nomina.errors import ConfigError
 from nomina.language.bank import PromptBank
-from nomina.language.vessel_prompts import all_vessel_sentences, num_wordings
+from nomina.language.vessel_prompts import VESSEL_TEMPLATE_VERSION, all_vessel_sentences, num_wordings
 from nomina.learning.block_batches import ChestData, make_block_batch, open_chest_data
 from nomina.learning.devices import block_layout
 from nomina.learning.prepared import PreparedEntry
@@ -117,7 +117,7 @@ def open_block_task(recipe: BlockRecipe, start: Checkpoint | None, device: torch
     """
     cfg, structures = recipe.network, recipe.structures
     data = open_chest_data(recipe.data, structures)
-    bank = make_bank(recipe.words, all_vessel_sentences(structures), start)
+    bank = make_bank(recipe.words, all_vessel_sentences(structures), VESSEL_TEMPLATE_VERSION, start)
     num = num_wordings(cfg.wording) if recipe.words.has_paraphrases else 1
     words = tuple(build_words(cfg, bank, structures, paraphrase=n).to(device) for n in range(num))
     return BlockTask(recipe, data, bank, words, device)

@@ -22,7 +22,7 @@ from nomina.folder_lock import locked_folder
 from nomina.learning.block_task import open_block_task
 from nomina.learning.devices import open_fabric
 from nomina.learning.recipe import BlockRecipe, Recipe, TrainConfig
-from nomina.learning.run_record import run_record
+from nomina.learning.run_record import Origin, origin_of, run_record
 from nomina.learning.slice_task import open_slice_task
 from nomina.learning.task import Forward, Task, start_from
 from nomina.learning.training_state import TrainingState, resume, save_state
@@ -44,6 +44,7 @@ class _Run:
     out: Path
     board: Any
     """TensorBoard; None in all processes but the first."""
+    origin: Origin
 
     @property
     def train(self) -> TrainConfig:
@@ -77,18 +78,20 @@ def fit(
     start = None if recipe.initial_checkpoint is None else load_checkpoint(recipe.initial_checkpoint)
     task = open_task(recipe, start, fabric.device)
     state = _first_state(task, start, fabric.device)
+    origin = origin_of(task, start)
     with locked_folder(out, "training") if fabric.is_global_zero else nullcontext():
-        return _fit(fabric, task, state, out)
+        return _fit(fabric, task, state, origin, out)
 
 
-def _fit(fabric: "Fabric", task: Task, state: TrainingState, out: Path) -> Path:
+def _fit(fabric: "Fabric", task: Task, state: TrainingState, origin: Origin, out: Path) -> Path:
     recipe = task.recipe
     if fabric.is_global_zero:
         for name in ("best", "last"):
             restore_checkpoint(out / name)
     resume(state, recipe, out)
     network, optimiser = fabric.setup(Forward(state.network), state.optimiser)
-    run = _Run(fabric, task, out, _board(out) if fabric.is_global_zero else None)
+    board = _board(out, state.step) if fabric.is_global_zero else None
+    run = _Run(fabric, task, out, board, origin)
     _log_start(run, state)
 
     cfg = recipe.train
@@ -200,7 +203,7 @@ def _validate_and_save(run: _Run, state: TrainingState) -> None:
                 cfg=run.task.checkpoint_config(),
                 structures=run.task.structures,
                 bank=run.task.bank,
-                run=run_record(run.task, state, scores),
+                run=run_record(run.task, state, scores, run.origin),
             )
     run.fabric.barrier()
 
@@ -235,6 +238,13 @@ class _Clock:
 
 def _log_start(run: _Run, state: TrainingState) -> None:
     if run.fabric.is_global_zero:
+        if state.step > run.train.steps:
+            logger.warning(
+                "%s holds %d steps, the recipe asks for %d: nothing is left to train",
+                run.out,
+                state.step,
+                run.train.steps,
+            )
         logger.info(
             "%s: %.1f M parameters, %d training cases, %d validation cases, step %d of %d",
             run.task.recipe.name,
@@ -254,9 +264,10 @@ def _log(run: _Run, step: int, losses: Mapping[str, float], clock: _Clock) -> No
             run.board.add_scalar(f"loss/{name}", value, step)
 
 
-def _board(out: Path) -> Any:
+def _board(out: Path, steps_done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise NominaError('training needs more packages: pip install "nomina[train]"') from error
-    return SummaryWriter(str(out))
+    # What a killed run had reported after its last save comes again.
+    return SummaryWriter(str(out), purge_step=steps_done + 1)

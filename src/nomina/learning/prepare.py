@@ -12,11 +12,9 @@ from nomina.anatomy.schemes import load_scheme
 from nomina.errors import CaseError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.learning.cases import Case
-from nomina.learning.prepare_case import prepare_case as prepare_case
 from nomina.learning.prepare_chests import stating_annotated
 from nomina.learning.prepare_run import Job, Sample, run_jobs
 from nomina.learning.prepared import PrepareConfig, PreparedDataset
-from nomina.learning.prepared import open_prepared as open_prepared
 from nomina.learning.read_case import read_case
 from nomina.phantoms.plan import REVISION
 
@@ -139,6 +137,7 @@ def _fingerprint(case: Case) -> tuple[str, ...]:
     parts = [f"{fact} {getattr(case, fact)}" for fact in facts]
     # Only where it says something: what earlier versions prepared stays as it is.
     parts += [f"annotated {case.annotated}"] if case.annotated is not None else []
+    parts += [f"read with {case.load.keywords}"] if isinstance(case.load, partial) else []
     for path in (case.volume_path, case.label_map_path, *case.more_paths):
         status = path.stat() if path.is_file() else None
         parts.append(

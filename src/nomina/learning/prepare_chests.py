@@ -44,7 +44,7 @@ class ChestPhantoms:
     contrast: ChestContrast = "random"
     """Contrast medium; "random" draws one per chest."""
     anatomy: LungConfig = DEFAULT_LUNG
-    """Ranges to draw from; its voxel size follows the preparation."""
+    """Ranges to draw from; the voxel size of the default ones follows the preparation."""
 
 
 def prepare_lung_phantoms(
@@ -72,16 +72,18 @@ def prepare_lung_phantoms(
     """
     if phantoms.annotated not in get_args(Part):
         raise ConfigError(f"annotated must be one of {', '.join(get_args(Part))}, got {phantoms.annotated!r}")
-    spacing_mm = min(image.spacing_mm, FINEST_MM)
-    anatomy = phantoms.anatomy
-    if anatomy is DEFAULT_LUNG:
-        anatomy = replace(anatomy, spacing_mm=(spacing_mm, spacing_mm, spacing_mm))
-    phantoms = replace(phantoms, anatomy=anatomy)
+    source: tuple[str, ...] = (phantoms.annotated, phantoms.contrast)
+    if phantoms.anatomy == DEFAULT_LUNG:
+        spacing_mm = min(image.spacing_mm, FINEST_MM)
+        anatomy = replace(DEFAULT_LUNG, spacing_mm=(spacing_mm, spacing_mm, spacing_mm))
+        phantoms = replace(phantoms, anatomy=anatomy)
+    else:
+        source += (str(phantoms.anatomy),)
     jobs = [
         Job(
             (f"chest{number}",),
             "phantom",
-            (f"chest seed {number}, revision {REVISION}", phantoms.annotated, phantoms.contrast),
+            (f"chest seed {number}, revision {REVISION}", *source),
             partial(_load_phantom, number, phantoms),
         )
         for number in range(phantoms.seed, phantoms.seed + phantoms.count)

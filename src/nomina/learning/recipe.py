@@ -81,6 +81,8 @@ class WordsConfig:
                 f"predicted_share and constant_share must be ≥ 0 and sum to at most 1, "
                 f"got {self.predicted_share} and {self.constant_share}"
             )
+        if not 0 <= self.perturbed_share <= 1:
+            raise ConfigError(f"perturbed_share must lie in 0 to 1, got {self.perturbed_share}")
 
 
 @config

@@ -41,7 +41,7 @@ class SamplingConfig:
     loose_shift_mm: float = 90.0
     """See `loose_share`."""
     elastic_mm: float = 3.0
-    """Standard deviation of a smooth random displacement [choice]; 0 switches it off."""
+    """Largest standard deviation of a smooth random displacement [choice]; 0 switches it off."""
     neighbour_offsets: tuple[float, ...] = (0.1, 0.6, 0.15, 0.1, 0.05)
     """Probability that the outer channels are the slices 0, 1, 2 … away: imitates thick slices [choice]."""
 
@@ -64,7 +64,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class PatchPlan:
-    """Where one training patch comes from; lengths in pixels of the prepared slice."""
+    """Where one training patch comes from."""
 
     case: int
     """Index into the training cases."""
@@ -76,6 +76,7 @@ class PatchPlan:
     scale: float
     """Pixels of the slice per pixel of the patch."""
     elastic_px: float
+    """Standard deviation of the displacement at its knots, in pixels of the patch."""
     seed: int
     """Seed of the elastic field and of the intensity augmentation."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nomina.errors import ConfigError
 from nomina.language.bank import PromptBank
-from nomina.language.prompts import NUM_PARAPHRASES, all_sentences, image_statements
+from nomina.language.prompts import NUM_PARAPHRASES, TEMPLATE_VERSION, all_sentences, image_statements
 from nomina.learning.batches import TrainingData, hear, make_batch, open_training_data, true_choices
 from nomina.learning.devices import slice_layout
 from nomina.learning.losses import objective
@@ -119,6 +119,6 @@ def open_slice_task(recipe: Recipe, start: Checkpoint | None, device: torch.devi
         CaseError: The data cannot be read.
     """
     data = open_training_data(recipe.data)
-    bank = make_bank(recipe.words, all_sentences(data.structures), start)
+    bank = make_bank(recipe.words, all_sentences(data.structures), TEMPLATE_VERSION, start)
     wordings = (encode_prompts(bank, data.structures, paraphrase=p) for p in range(NUM_PARAPHRASES))
     return SliceTask(recipe, data, bank, tuple(wording.to(device) for wording in wordings), device)

@@ -85,16 +85,26 @@ class Forward(nn.Module):
 
 
 def make_bank(
-    words: WordsConfig | BlockWordsConfig, sentences: Sequence[str], start: Checkpoint | None
+    words: WordsConfig | BlockWordsConfig,
+    sentences: Sequence[str],
+    template_version: str,
+    start: Checkpoint | None,
 ) -> PromptBank:
     """Vectors of the sentences, or the words of the initial checkpoint: new ones would be strange to it.
+
+    Args:
+        words: Which encoder.
+        sentences: What is said.
+        template_version: Version of the sentences' templates.
+        start: The initial checkpoint, where there is one.
 
     Raises:
         ConfigError: The initial checkpoint was trained with another encoder.
         EncoderError: The encoder cannot be loaded.
     """
     if start is None:
-        return build_bank(load_encoder(words.encoder, source=words.encoder_source), sentences)
+        encoder = load_encoder(words.encoder, source=words.encoder_source)
+        return build_bank(encoder, sentences, template_version=template_version)
     asked, known = words.encoder, start.bank.provenance.encoder
     if asked != known and not asked.startswith("table:"):
         raise ConfigError(

@@ -56,16 +56,6 @@ class Bundles:
     """Centre of each segment, in the order of `SEGMENTS`."""
 
 
-@dataclass(frozen=True, eq=False)
-class Placement:
-    """Trees that share a skeleton: node of each tree per node of the skeleton."""
-
-    airways: VesselTree
-    arteries: VesselTree
-    airway_nodes: np.ndarray
-    artery_nodes: np.ndarray
-
-
 def grow_bundles(
     thorax: Thorax, airways: Stems, num_ends: int, rule: GrowthRule, rng: np.random.Generator
 ) -> Bundles:
@@ -152,7 +142,7 @@ def place_trees(
     artery_stems: Stems,
     leaf_radii_mm: tuple[float, float],
     exponents: tuple[float, float],
-) -> Placement:
+) -> tuple[VesselTree, VesselTree]:
     """Airways and arteries side by side along the bundles, joined to their central stems.
 
     Args:
@@ -161,20 +151,23 @@ def place_trees(
         artery_stems: Pulmonary trunk to lobar arteries.
         leaf_radii_mm: Radius of the ends: airway, artery.
         exponents: Exponent of Murray's law: airway, artery.
+
+    Returns:
+        Airways and arteries.
     """
     joins = [_join(bundles, stems) for stems in (airway_stems, artery_stems)]
     radii = [murray_radii(p, r, x) for (p, _), r, x in zip(joins, leaf_radii_mm, exponents, strict=True)]
     air, art = (r[nodes] for r, (_, nodes) in zip(radii, joins, strict=True))
     gap = art + air + airway_wall_mm(air) + 0.8
     side = _side_vectors(bundles, airway_stems, artery_stems)
-    trees = []
+    trees: list[VesselTree] = []
     for sign, stems, (parents, nodes), radius in zip(
         (-0.5, 0.5), (airway_stems, artery_stems), joins, radii, strict=True
     ):
         points = bundles.skeleton.points_mm + sign * gap[:, None] * side
         points = _pull_to_hubs(points, bundles, stems)
         trees.append(_tree(points, bundles, stems, parents, nodes, radius))
-    return Placement(trees[0], trees[1], joins[0][1], joins[1][1])
+    return trees[0], trees[1]
 
 
 def _join(bundles: Bundles, stems: Stems) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,11 @@
-"""What varies from one chest to the next: `LungConfig` (ranges, basis), `ThoraxShape` (one draw)."""
+"""What varies from one chest to the next: `LungConfig` (ranges, basis), `ThoraxShape` (one draw).
+
+Publications that a default rests on; everything else is a choice made by looking at chest CT:
+    [Murray 1926]    Murray, Proc Natl Acad Sci USA 12:207: least work gives the exponent 3
+    [Nakamura 2014]  Nakamura & Awa, Physiol Rep 2:e00236: 2.33 in elastic arteries, pulmonary ones too
+    [Truong 2012]    Truong et al., Circ Cardiovasc Imaging 5:147: pulmonary trunk 25.1 (SD 2.8) mm
+    [Weibel 1963]    Weibel, Morphometry of the Human Lung: trachea 18 mm, then 12.2, 8.3, 5.6, 4.5 mm
+"""
 
 from dataclasses import dataclass
 
@@ -12,15 +19,6 @@ Range = tuple[float, float]
 
 REVISION = 1
 """Goes up whenever the same seed gives another chest."""
-
-BASIS = {
-    "Murray 1926": "Murray, Proc Natl Acad Sci USA 12:207: least work gives the exponent 3",
-    "Nakamura 2014": "Nakamura & Awa, Physiol Rep 2:e00236: 2.33 in elastic arteries, pulmonary ones too",
-    "Dong 2020": "Dong et al., Am J Physiol Heart Circ Physiol 319:H432: 2.92 (SD 1.07) in CT and MR",
-    "Truong 2012": "Truong et al., Circ Cardiovasc Imaging 5:147: pulmonary trunk 25.1 (SD 2.8) mm",
-    "Weibel 1963": "Weibel, Morphometry of the Human Lung: trachea 18 mm, then 12.2, 8.3, 5.6, 4.5 mm",
-}
-"""Publications that a default rests on; everything else is a choice made by looking at chest CT."""
 
 
 @dataclass(frozen=True)

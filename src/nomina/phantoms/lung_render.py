@@ -11,8 +11,7 @@ import numpy as np
 import scipy.ndimage as ndi
 
 from nomina.errors import ConfigError
-from nomina.imaging.volume import LabelMap, Volume
-from nomina.phantoms.lung_plan import DEFAULT_LUNG, LungConfig
+from nomina.imaging.volume import Volume
 from nomina.phantoms.lung_tissues import (
     CHEST_INDEX,
     CHEST_TISSUES,
@@ -21,7 +20,7 @@ from nomina.phantoms.lung_tissues import (
     draw_hu,
     known_contrasts,
 )
-from nomina.phantoms.lung_vessels import LungPhantom, sample_lung
+from nomina.phantoms.lung_vessels import LungPhantom
 from nomina.phantoms.noise import smooth_noise
 from nomina.phantoms.shapes import Field
 
@@ -89,14 +88,6 @@ def render_lung(
     signal += _noise(signal.shape, phantom.grid.spacing_mm, tomograph, rng)
     voxels = np.clip(np.rint(signal), -1024, 3071).astype(np.int16)
     return Volume(voxels, phantom.grid, modality="CT", notes=(f"chest phantom, contrast: {chosen}",))
-
-
-def lung_case(
-    seed: int, contrast: ChestContrast = "random", config: LungConfig = DEFAULT_LUNG
-) -> tuple[Volume, LabelMap]:
-    """A scan and its vessels, both from one seed."""
-    phantom = sample_lung(seed, config)
-    return render_lung(phantom, seed, contrast), phantom.vessels
 
 
 def _add_texture(signal: Field, phantom: LungPhantom, rng: np.random.Generator) -> None:

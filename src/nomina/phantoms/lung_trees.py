@@ -67,7 +67,7 @@ def plan_lung(rng: np.random.Generator, config: LungConfig) -> LungPlan:
     # The number of ends is what it became, so the calibre of the ends gives way to that of the trunk.
     artery_end = 0.5 * trunk_mm / num_ends ** (1 / config.artery_exponent)
     airway_end = 0.5 * trachea_mm / num_ends ** (1 / config.airway_exponent)
-    placed = place_trees(
+    airways, arteries = place_trees(
         bundles,
         stems[0],
         stems[1],
@@ -76,9 +76,9 @@ def plan_lung(rng: np.random.Generator, config: LungConfig) -> LungPlan:
     )
     grown = grow_veins(thorax, bundles, stems[2], int(num_points * VEIN_POINTS), rule, rng)
     veins = vein_tree(grown, artery_end, config.artery_exponent)
-    grown_ends = [int((tree.num_children == 0).sum()) for tree in (placed.arteries, veins)]
+    grown_ends = [int((tree.num_children == 0).sum()) for tree in (arteries, veins)]
     airways, arteries, veins = _part(
-        {"airways": placed.airways, "arteries": placed.arteries, "veins": veins},
+        {"airways": airways, "arteries": arteries, "veins": veins},
         {"airways": airway_end, "arteries": artery_end, "veins": artery_end},
         config,
     )
