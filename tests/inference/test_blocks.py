@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.cli.run_card import read_card, run_card
 from nomina.errors import PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.blocks import nameable, without_specks
+from nomina.inference.blocks import without_specks
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences

@@ -49,7 +49,16 @@ Prompts = Annotated[
     typer.Option("-p", "--prompt", metavar="WORDS", help='What to segment, e.g. "L4-5 disk"; repeatable.'),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Every structure that the model knows.")]
-Model = Annotated[str, typer.Option("-m", "--model", help="A shipped checkpoint, or a checkpoint folder.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="A shipped checkpoint, or a checkpoint folder.  [default: the shipped one that knows the words; "
+        "spine-mr with --all]",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -85,7 +94,7 @@ def segment(
     inputs: Inputs,
     prompt: Prompts = None,
     everything: Everything = False,
-    model: Model = "spine-mr",
+    model: Model = None,
     output: Output = None,
     scheme: Annotated[Scheme, typer.Option(help="Label values to write.")] = Scheme.nomina,
     file_format: Annotated[
@@ -110,8 +119,9 @@ def segment(
     from nomina.cli.segment_jobs import Asked, plan_jobs
     from nomina.inference.plan import parse_size
     from nomina.networks.contract import recorded_digest
-    from nomina.networks.shipped import checkpoint_folder
+    from nomina.networks.shipped import checkpoint_folder, shipped_for
 
+    model = model or shipped_for(words)
     limit_bytes = None if max_memory is None else parse_size(max_memory)
     folder = checkpoint_folder(model)
     work = plan_jobs(inputs, output, f".{file_format or Format.nifti}", card=card)

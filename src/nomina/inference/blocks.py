@@ -52,19 +52,6 @@ class VesselMap:
     """Voxels in which several classes passed one half; the more probable one was taken."""
 
 
-def nameable(classes: Sequence[str]) -> tuple[str, ...]:
-    """What can be asked of a network: its classes, their sides, and the whole of which it knows the sides."""
-    names = list(classes)
-    for name in classes:
-        found = structure(name)
-        parts = [f"{side} {name}" for side in _SIDES]
-        if found.side is None and found.kind in ("artery", "vein"):
-            names += parts
-        if found.side is not None and found.part_of is not None:
-            names.append(found.part_of)
-    return tuple(dict.fromkeys(names))
-
-
 def segment_blocks(
     checkpoint: Checkpoint,
     volume: Volume,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nomina.anatomy.resolve import Target, resolve_targets
+from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation, isotropic_grid
@@ -19,7 +20,7 @@ from nomina.imaging.preparation import ImagePreparation, normalise, prepared_gri
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.block_plan import BlockMemoryPlan, BlockScan, plan_block_memory
-from nomina.inference.blocks import nameable, segment_blocks
+from nomina.inference.blocks import segment_blocks
 from nomina.inference.cleaning import without_islands
 from nomina.inference.footprint import pixel_bytes, tile_bytes
 from nomina.inference.levels import consistent_levels
@@ -41,7 +42,7 @@ from nomina.networks.predict import (
     predict_slices,
     structure_window,
 )
-from nomina.networks.shipped import checkpoint_folder
+from nomina.networks.shipped import checkpoint_folder, shipped_of
 from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant", "self", "header"]
@@ -328,9 +329,10 @@ class Segmenter:
     def _check_modality(self, volume: Volume) -> None:
         trained = self.checkpoint.config.modality
         if volume.modality is not None and volume.modality != trained:
+            others = " or ".join(shipped_of(volume.modality))
             raise VolumeError(
                 f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on "
-                f"{trained}; use a {trained} scan or another checkpoint"
+                f"{trained}; use a {trained} scan or another checkpoint{f' ({others})' if others else ''}"
             )
 
     def _window(self, image: np.ndarray, batch_size: int) -> slice:
