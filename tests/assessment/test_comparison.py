@@ -96,6 +96,6 @@ def test_trees_are_paired_by_case_and_a_case_without_a_tree_counts_in_nothing() 
     assert list(found) == ["artery"]
     dice, swap_rate = found["artery"]["dice"], found["artery"]["swap_rate"]
     assert (dice.mean, swap_rate.mean) == (pytest.approx(0.2), pytest.approx(0.05))
-    # A resample holds patient 1 alone, patient 2 alone, or both: never one patient's first with another's second.
+    # A resample holds patient 1, patient 2, or both: never the first of one with the second of another.
     assert (dice.interval.low, dice.interval.high) == (pytest.approx(0.1), pytest.approx(0.3))
     assert compare(cases, cases).trees == {}

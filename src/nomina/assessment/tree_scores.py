@@ -1,4 +1,4 @@
-"""Is the vascular tree whole, and is it the right one? Dice, clDice, length, branches and swaps of lung vessels.
+"""Is the vascular tree whole, and is it the right one? Dice, clDice, length, branches, swaps of lung vessels.
 
 All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart.
 """

@@ -54,9 +54,7 @@ class DataSource:
                 f"num_patients of {self.folder} must be at least 1 and needs a split, got {self.num_patients}"
             )
         if not 0 <= self.half_labelled <= 1:
-            raise ConfigError(
-                f"half_labelled of {self.folder} must lie in 0 to 1, got {self.half_labelled}"
-            )
+            raise ConfigError(f"half_labelled of {self.folder} must lie in 0 to 1, got {self.half_labelled}")
         if not self.weight > 0:
             raise ConfigError(f"the weight of {self.folder} must be more than 0, got {self.weight}")
         if self.is_validation and self.split is not None:

@@ -14,8 +14,8 @@ tells left from right, or "left pulmonary artery" where it does not.
     nothing                          not annotated         ?
     ignored                          any                   ?
 
-A case that is labelled whole can be read as if one lung alone had been labelled (`hidden`): labels of the other
-are then nothing, and nobody looked there. What has no side, such as the trunk, stays.
+A case that is labelled whole can be read as if one lung alone had been labelled (`hidden`): labels of the
+other are then nothing, and nobody looked there. What has no side, such as the trunk, stays.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,9 @@ def answer_table(
             table[0, half, index] = _of_background(name, annotated, half)
             for value, label in enumerate(labelled, start=1):
                 is_hidden = hidden is not None and _is_hidden(label, half, hidden)
-                table[value, half, index] = table[0, half, index] if is_hidden else _of_label(name, label, half)
+                table[value, half, index] = (
+                    table[0, half, index] if is_hidden else _of_label(name, label, half)
+                )
     return table
 
 

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nomina.bench.modes import (
-    HONEST_MODES,
-    MODES,
-    STAMPS,
-    Mode,
+from nomina.bench.modes import ALL_MODES, HONEST_MODES, STAMPS, Mode
+from nomina.bench.spine_modes import (
     ReferenceFacts,
     other_facts,
     segment_honestly,
@@ -58,7 +55,7 @@ def told(
 
 
 def test_every_mode_is_honest_or_stamped() -> None:
-    assert set(MODES) - set(HONEST_MODES) == set(STAMPS)
+    assert set(ALL_MODES) - set(HONEST_MODES) == set(STAMPS)
     assert list(inspect.signature(segment_honestly).parameters) == ["segmenter", "volume", "mode"]
 
 
