@@ -63,7 +63,7 @@ def test_variants_of_la_caf_differ_from_their_control_in_one_thing(
 
 def test_the_grids_of_la_caf_hold_every_control(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in LA_CAF_GRIDS:
-        cfg, runs = opened(path, monkeypatch)
+        _, runs = opened(path, monkeypatch)
         names = {run.variant for run in runs}
         assert {"clip", "minilm", "one-hot", "random", "constant", "shared-minilm", "shared-one-hot"} <= names
         assert {"faithful-minilm", "faithful-one-hot", "half", "half-unmasked"} <= names
