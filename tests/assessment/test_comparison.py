@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from nomina.assessment.metrics.label_free import LabelFreeScores
 from nomina.assessment.metrics.naming import NamingScores
 from nomina.assessment.scores import CaseScores, StructureScore
 from nomina.assessment.summary import summarise
+from nomina.assessment.tree_scores import TreeScore
 from nomina.errors import ConfigError
 
 
@@ -79,3 +81,21 @@ def test_other_cases_or_policies_are_refused_by_name() -> None:
         compare(cases, cases_of(np.array([0.5, 0.7]), "skip"))
     with pytest.raises(ConfigError, match="only one has any"):
         compare([], [])
+
+
+def with_trees(case: CaseScores, dice: float, swap_rate: float) -> CaseScores:
+    return replace(case, trees=(TreeScore("artery", dice, 0.5, 0.5, 0.5, 0.5, 0.5, swap_rate, 0),))
+
+
+def test_trees_are_paired_by_case_and_a_case_without_a_tree_counts_in_nothing() -> None:
+    cases = cases_of(np.array([0.5, 0.7, 0.9]))
+    first = [with_trees(cases[0], 0.8, 0.1), with_trees(cases[1], 0.6, 0.3), cases[2]]
+    second = [cases[2], with_trees(cases[1], 0.5, 0.3), with_trees(cases[0], 0.5, 0.0)]
+    assert summarise(first).trees["artery"]["dice"].mean == pytest.approx(0.7)
+    found = compare(first, second).trees
+    assert list(found) == ["artery"]
+    dice, swap_rate = found["artery"]["dice"], found["artery"]["swap_rate"]
+    assert (dice.mean, swap_rate.mean) == (pytest.approx(0.2), pytest.approx(0.05))
+    # A resample holds patient 1, patient 2, or both: never the first of one with the second of another.
+    assert (dice.interval.low, dice.interval.high) == (pytest.approx(0.1), pytest.approx(0.3))
+    assert compare(cases, cases).trees == {}

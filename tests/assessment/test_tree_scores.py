@@ -30,6 +30,7 @@ def test_a_tree_against_itself_is_whole_and_half_of_it_is_half() -> None:
     assert artery.centreline_recall == pytest.approx(0.5, abs=0.05)
     assert artery.centreline_precision == 1
     assert artery.branches_detected == 0
+    assert artery.dice == pytest.approx(2 * 20 / (20 + 40))
     assert vein.cldice == 1
 
 
@@ -46,7 +47,7 @@ def test_a_piece_in_the_other_class_is_a_swap_and_not_a_miss() -> None:
 def test_sides_in_one_map_do_not_matter_and_no_vessels_give_no_scores() -> None:
     sided = tubes(slice(2, 42), slice(2, 42), {1: "left pulmonary artery", 2: "right pulmonary vein"})
     plain = tubes(slice(2, 42), slice(2, 42))
-    assert [score.cldice for score in tree_scores(sided, plain)] == [1, 1]
+    assert [(score.dice, score.cldice) for score in tree_scores(sided, plain)] == [(1, 1), (1, 1)]
     spine = tubes(slice(2, 42), slice(2, 42), {1: "L4 vertebra", 2: "L5 vertebra"})
     assert tree_scores(plain, spine) == ()
     missing = tree_scores(spine, plain)

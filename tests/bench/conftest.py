@@ -1,4 +1,7 @@
-"""Four coarse phantoms as a folder of scans and as a prepared dataset, and a grid of two networks on them."""
+"""Four coarse phantoms as a folder of scans and as a prepared dataset, and a grid of two networks on them.
+
+Four chests of boxes, prepared, with a split.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,14 +12,16 @@ import pytest
 import torch
 import yaml
 
+from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.preparation import ImagePreparation
+from nomina.imaging.volume import LabelMap, Volume
 from nomina.imaging.write import write
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.prompts import all_sentences
 from nomina.learning.datasets.folder import folder_cases
 from nomina.learning.prepare import prepare_cases
-from nomina.learning.prepared import PrepareConfig
+from nomina.learning.prepared import PrepareConfig, chest_config
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import build_network
 from nomina.networks.checkpoint import Checkpoint, CheckpointConfig
@@ -119,3 +124,24 @@ def open_segmenter() -> Segmenter:
         torch.nn.init.normal_(model.head.kernel[-1].weight, std=0.5)
     cfg = CheckpointConfig(network=network, preparation=ImagePreparation(in_plane_spacing_mm=4.0))
     return Segmenter(Checkpoint("open", cfg, STRUCTURES, bank, model, "0" * 64, {}))
+
+
+@pytest.fixture(scope="session")
+def chest_data(
+    tmp_path_factory: pytest.TempPathFactory, box_chest: Callable[..., tuple[Volume, LabelMap]]
+) -> Path:
+    """`scans/` in the layout of a folder dataset, `prepared/`, and `split.json` with two test patients."""
+    root = tmp_path_factory.mktemp("chests")
+    for part in ("images", "labels"):
+        (root / "scans" / part).mkdir(parents=True)
+    for patient in range(4):
+        volume, truth = box_chest(patient)
+        write(volume, root / "scans" / "images" / f"chest{patient}.nii.gz")
+        write(truth, root / "scans" / "labels" / f"chest{patient}.nii.gz")
+    (root / "scans" / "dataset.json").write_text('{"scheme": "nomina"}')
+    config = chest_config(CTPreparation(spacing_mm=4.0))
+    prepare_cases(folder_cases(root / "scans"), root / "prepared", config)
+    (root / "split.json").write_text(
+        json.dumps({"train": ["chest0", "chest1"], "validation": ["chest2", "chest3"]})
+    )
+    return root

@@ -1,13 +1,15 @@
 """From a grid file to runs: what may differ, what must not, and who is tested."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nomina.bench.grid import cases_of, expand, load_grid, open_cases
-from nomina.bench.modes import MODES
+from nomina.bench.grid import cases_of, expand, load_grid
+from nomina.bench.modes import SPINE_MODES
+from nomina.bench.scans import open_scans
 from nomina.errors import CaseError, ConfigError
 
 GridFile = Callable[..., Path]
@@ -37,7 +39,7 @@ def test_sweeps_give_every_combination_once_under_a_name_that_says_it(
     assert [run.recipe.train.seed for run in runs[:4]] == [0, 0, 1, 1]
     assert [run.recipe.data[0].num_patients for run in runs[3:5]] == [None, 1]
     assert runs[0].modes == ("none", "best_shift")
-    assert runs[1].modes == MODES
+    assert runs[1].modes == SPINE_MODES
     assert runs[0].recipe.network.kind == "plain"
 
 
@@ -45,9 +47,9 @@ def test_a_run_is_tested_on_the_patients_it_never_trains_on(grid_file: GridFile,
     cfg = grid_with(grid_file, tmp_path)
     run = expand(cfg)[0]
     assert run.test_patients == ["p2", "p3"]
-    assert [case.id for case in cases_of(run, open_cases(cfg))] == ["p2", "p3"]
+    assert [case.id for case in cases_of(run, open_scans(cfg.test))] == ["p2", "p3"]
     with pytest.raises(CaseError, match="to be tested on patient p3, who has no scan"):
-        cases_of(run, open_cases(cfg)[:3])
+        cases_of(run, open_scans(cfg.test)[:3])
 
 
 def test_sources_without_a_split_are_left_out_where_no_phantoms_are_wanted(
@@ -93,6 +95,11 @@ def test_variants_with_an_unequal_training_are_refused(
         ({"modes": ["telepathy"]}, r"modes\.0: Input should be 'none', 'constant'"),
         ({"set": {"initial_checkpoint": "spine-mr"}}, "may have seen test patients"),
         ({"set": {"train.stepps": 3}}, r"train\.stepps"),
+        ({"variants": {"plain": {}, "words": {"control": "nobody"}}}, "asks for the variant 'nobody'"),
+        ({"variants": {"plain": {}, "words": {"set": {"data": []}}}}, "variant words sets `data`"),
+        ({"variants": {"plain": {}, "words": {"words": "one-hot"}}}, "`words` is for networks of blocks"),
+        ({"variants": {"plain": {}, "words": {"half_labelled": 0.5}}}, "a network of slices has no lungs"),
+        ({"modes": ["named"]}, "asks for no mode that words has; it has constant, predicted"),
     ],
 )
 def test_a_grid_that_cannot_be_honest_or_made_is_refused(
@@ -110,4 +117,26 @@ def test_a_shuffled_prompt_needs_a_second_patient(grid_file: GridFile, tmp_path:
     data = [{"folder": source.folder, "split": str(split)}]
     cfg = grid_with(grid_file, tmp_path, set={"data": data})
     with pytest.raises(CaseError, match="'shuffled' needs two test patients, got 1"):
-        cases_of(expand(cfg)[1], open_cases(cfg))
+        cases_of(expand(cfg)[1], open_scans(cfg.test))
+
+
+LA_CAF = Path(__file__).parents[2] / "benchmarks" / "la_caf_tiny.yaml"
+
+
+def test_a_grid_of_blocks_says_words_labels_and_control_of_each_variant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(LA_CAF.parents[1])
+    cfg = load_grid(LA_CAF)
+    cfg = replace(cfg, sweeps=(replace(cfg.sweeps[0], seeds=(0, 4)),))
+    runs = {run.name: run for run in expand(cfg)}
+    assert runs["minilm-seed4"].recipe.words.encoder == "minilm"
+    assert runs["random-seed4"].recipe.words.encoder == "table:data/words/random-seed4.npz"
+    assert runs["one-hot-seed4"].recipe.words.encoder == "table:data/words/one-hot.npz"
+    assert runs["minilm-seed0"].modes == ("named", "swapped")
+    assert runs["constant-seed0"].modes == ("named",)
+    assert runs["half-seed0"].split_source.half_labelled == 0.5
+    assert runs["minilm-seed0"].split_source.half_labelled == 0
+    assert cfg.controls["shared-minilm"] == "shared-one-hot"
+    assert cfg.controls["half-unmasked"] == "half"
+    assert cfg.controls["minilm"] == "one-hot"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from nomina.assessment.folders import Scoring, evaluate_folders
-from nomina.bench import measure as measure_module
 from nomina.bench import run as run_module
 from nomina.bench.grid import GridConfig, load_grid
-from nomina.bench.modes import MODES
+from nomina.bench.modes import SPINE_MODES
 from nomina.bench.run import progress, run_grid, write_table
+from nomina.bench.spine_modes import SpineServer
 from nomina.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -35,21 +35,21 @@ def killed_and_finished(cfg: GridConfig, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("out")
     done: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        real_fit, real_predict = run_module.fit, measure_module._predict
+        real_fit, real_predict = run_module.fit, SpineServer.predict
 
         def fit(recipe: Any, folder: Path, **options: Any) -> Path:
             done.append(f"train {recipe.name}")
             return real_fit(recipe, folder, **options)
 
-        def predict(segmenter: Any, case: Any, mode: Any, facts: Any, folder: Path) -> Any:
+        def predict(server: SpineServer, index: int, mode: Any) -> Any:
             if mode == "self" and "killed" not in done:
                 done.append("killed")
                 raise Killed
-            done.append(f"{folder.parent.name} {mode} {case.id}")
-            return real_predict(segmenter, case, mode, facts, folder)
+            done.append(f"{server.folder.parent.name} {mode} {server.cases[index].id}")
+            return real_predict(server, index, mode)
 
         patched.setattr(run_module, "fit", fit)
-        patched.setattr(measure_module, "_predict", predict)
+        patched.setattr(SpineServer, "predict", predict)
         with pytest.raises(Killed):
             run_grid(cfg, out, accelerator="cpu")
         run_grid(cfg, out, accelerator="cpu")
@@ -62,7 +62,7 @@ def test_every_part_is_done_once_though_the_grid_was_killed_and_begun_three_time
 ) -> None:
     done = [entry for entry in killed_and_finished[1] if entry != "killed"]
     expected = [f"plain-seed0 {mode} {case}" for mode in ("none", "best_shift") for case in ("p2", "p3")]
-    expected += [f"words-seed0 {mode} {case}" for mode in MODES for case in ("p2", "p3")]
+    expected += [f"words-seed0 {mode} {case}" for mode in SPINE_MODES for case in ("p2", "p3")]
     assert sorted(done) == sorted([*expected, "train plain", "train words"])
 
 
@@ -72,7 +72,8 @@ def test_the_table_has_a_row_per_network_and_mode_and_says_what_a_reference_reac
     out, _ = killed_and_finished
     with (out / "table.csv").open(encoding="utf-8") as file:
         rows = {(row["variant"], row["mode"]): row for row in csv.DictReader(file)}
-    assert list(rows) == [("plain", "none"), ("plain", "best_shift"), *(("words", mode) for mode in MODES)]
+    words = [("words", mode) for mode in SPINE_MODES]
+    assert list(rows) == [("plain", "none"), ("plain", "best_shift"), *words]
     for (_, mode), row in rows.items():
         assert ("ORACLE" in row["stamp"]) == (mode in ("oracle", "best_shift"))
         assert (row["steps"], row["scans"], row["training_patients"]) == ("3", "2", "2")

@@ -11,9 +11,12 @@ import pytest
 from nomina.assessment.metrics.label_free import LabelFreeScores
 from nomina.assessment.metrics.naming import NamedStructure, NamingScores
 from nomina.assessment.scores import CaseScores, StructureScore
-from nomina.bench.grid import GridConfig, Run, ScoredScans, Sweep, Variant
+from nomina.bench.grid import GridConfig, Run, Sweep, Variant
 from nomina.bench.measure import ModeScores
 from nomina.bench.modes import Mode
+from nomina.bench.scans import ScoredScans
+from nomina.bench.sheet import Gaps
+from nomina.bench.spine_sheet import SPINE_SHEET
 from nomina.bench.table import Measured, Row, make_rows
 from nomina.bench.write_table import COLUMNS, csv_text, json_text, markdown_text, notes
 from nomina.learning.recipe import DataSource, Recipe, TrainConfig
@@ -101,7 +104,7 @@ def test_names_are_counted_and_doubtful_cases_stay_apart(rows: tuple[Row, ...]) 
     assert plain.evaluation.naming.right.mean == 0.75
     assert (plain.evaluation.naming.num_all_levels_right, plain.evaluation.naming.num_cases) == (3, 4)
     assert [scores.case for scores in plain.evaluation.excluded] == ["3_t2 seed 0", "3_t2 seed 1"]
-    text = " ".join(notes(CONFIG, rows, []))
+    text = " ".join(notes(SPINE_SHEET, CONFIG, rows, Gaps()))
     assert "Doubtful, in no mean: 3_t2: plain none Dice 0.100." in text
 
 
@@ -132,21 +135,24 @@ def test_folds_and_numbers_of_patients_never_share_a_row_and_have_controls_of_th
 
 
 def test_the_files_say_the_same_as_the_rows(rows: tuple[Row, ...]) -> None:
-    table = list(csv.DictReader(io.StringIO(csv_text(rows))))
-    assert list(table[0]) == list(COLUMNS)
+    table = list(csv.DictReader(io.StringIO(csv_text(SPINE_SHEET, rows))))
+    assert list(table[0]) == [*COLUMNS, *SPINE_SHEET.columns]
+    assert [row["against"] for row in table] == ["", "plain", "plain"]
     assert (table[1]["dice"], table[1]["gain_dice"], table[1]["seeds"]) == ("0.875", "0.225", "0 1")
     assert (table[0]["gain_dice"], table[0]["wrong_prompts"], table[2]["letter"]) == ("", "", "X")
-    content = json.loads(json_text(CONFIG, rows, ["words-seed2"]))
+    gaps = Gaps(("words-seed2",), {"clip-seed0": "there is no table"})
+    content = json.loads(json_text(SPINE_SHEET, CONFIG, rows, gaps))
     assert content["missing_runs"] == ["words-seed2"]
     assert content["rows"][0]["dice_of_seed"] == {"0": pytest.approx(0.6), "1": pytest.approx(0.7)}
     assert content["rows"][2]["dice_seed_deviation"] is None
-    text = markdown_text(CONFIG, rows, ["words-seed2"])
+    text = markdown_text(SPINE_SHEET, CONFIG, rows, gaps)
     assert (
         "| words | predicted (B) | 20 patients + 140 phantoms | 2 | 0.875 (0.850 to 0.900) "
         "| +0.225 (+0.150 to +0.300) |" in text
     )
     assert "| words | oracle (X) [ORACLE: upper bound] |" in text
     assert "Not finished: words-seed2." in text
+    assert "Skipped: clip-seed0: there is no table." in text
     assert "every run: 70 steps" in text
     assert "| plain | none | 0.650 |" in text
 
@@ -155,5 +161,7 @@ def test_how_often_a_shuffled_prompt_was_wrong_is_said() -> None:
     right = ModeScores(case("1_t2", 0.5).scores, "1", is_doubtful=False, is_wrong=False)
     (row,) = make_rows([measured("words", "shuffled", [right, case("2_t2", 0.5)])], "plain")
     assert row.num_wrong == 1
-    assert "words: the shuffled prompt was a wrong one in 1 of 2 scans." in notes(CONFIG, [row], [])
-    assert csv_text([row]).splitlines()[1].endswith(",1")
+    assert "words: the shuffled prompt was a wrong one in 1 of 2 scans." in notes(
+        SPINE_SHEET, CONFIG, [row], Gaps()
+    )
+    assert csv_text(SPINE_SHEET, [row]).splitlines()[1].endswith(",1")

@@ -12,7 +12,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 GRID = """
 name: mine
-recipe: base.yaml
+recipe: recipes/tiny.yaml
+set: {data: [{folder: x, split: x.json}]}
 test: {dataset: folder, folder: scans}
 variants: {plain: {}, words: {note: ours}}
 control: plain
@@ -36,6 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(run_module, "run_grid", run_grid)
     monkeypatch.setattr(run_module, "write_table", write_table)
     monkeypatch.setattr(run_module, "progress", lambda cfg, out: ())
+    monkeypatch.chdir(Path(__file__).parents[2])
     return made
 
 
@@ -80,3 +82,17 @@ def test_a_grid_that_is_not_valid_is_one_message(
     assert code == 1
     assert "asks for the variant 'none'; it describes plain, words" in err
     assert calls == []
+
+
+def test_a_grid_of_the_other_command_is_refused(
+    run_nomina: Run, calls: list[tuple[str, Any]], grid: Path
+) -> None:
+    code, _, err = run_nomina("bench", "la-caf", grid, "-o", "out")
+    assert code == 1
+    assert f"its networks see slices; run `nomina bench atm-net {grid}`" in " ".join(err.split())
+    tiny = Path("benchmarks/la_caf_tiny.yaml")
+    code, _, err = run_nomina("bench", "atm-net", tiny, "-o", "out")
+    assert code == 1
+    assert "its networks see blocks; run `nomina bench la-caf" in " ".join(err.split())
+    assert run_nomina("bench", "la-caf", tiny, "-o", "out", "--only", "minilm")[0] == 0
+    assert calls[0][1]["only"] == ["minilm"]

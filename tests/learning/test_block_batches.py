@@ -10,13 +10,19 @@ import torch
 
 from nomina.errors import CaseError, ConfigError
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS
-from nomina.learning.batches import open_training_data
+from nomina.learning.batches import draw_order, open_training_data
 from nomina.learning.block_augmentation import BlockAugmentationConfig, Turn, turned, vary_window
-from nomina.learning.block_batches import ChestData, cut_block, make_block_batch, open_chest_data
+from nomina.learning.block_batches import (
+    ChestData,
+    cut_block,
+    hidden_sides,
+    make_block_batch,
+    open_chest_data,
+)
 from nomina.learning.block_sampling import BlockPlan, BlockSamplingConfig, draw_block
 from nomina.learning.prepared import PreparedDataset
-from nomina.learning.recipe import DataSource
-from nomina.learning.validity import Answer
+from nomina.learning.recipe import DataSource, Recipe
+from nomina.learning.validity import Answer, answers
 
 PLAIN = BlockAugmentationConfig(quarter_turns=0.0, shift=0.0)
 Chests = Callable[..., PreparedDataset]
@@ -128,3 +134,46 @@ def test_the_look_varies_within_its_range(rng: np.random.Generator) -> None:
     assert np.ptp(shifted) == 0
     assert 0 < abs(shifted[0, 0, 0] - 0.5) <= 0.1
     assert vary_window(image, BlockAugmentationConfig(shift=0.0, noise=1.0), rng).std() <= 0.05
+
+
+def test_half_labelled_chests_are_those_that_were_prepared_with_one_lung_labelled(
+    tmp_path: Path, make_chests: Chests
+) -> None:
+    make_chests(tmp_path / "whole", count=3)
+    for side in ("left", "right"):
+        kept = (f"{side} pulmonary artery", f"{side} pulmonary vein")
+        make_chests(tmp_path / f"{side} alone", count=3, annotated=kept)
+    source = DataSource(folder=str(tmp_path / "whole"), half_labelled=2 / 3)
+    data = open_chest_data([source], VESSELS)
+    first, second, third = draw_order(f"box{seed}" for seed in range(3))
+    expected = {first: "whole", second: "right alone", third: "left alone"}
+    everywhere = (slice(None),) * 3
+    for index in data.cases:
+        other = open_chest_data([DataSource(folder=str(tmp_path / expected[index.entry.id]))], VESSELS)
+        twin = next(case for case in other.cases if case.entry.id == index.entry.id)
+        seen, wanted = (
+            answers(case.table, case.entry.labels()[everywhere], case.entry.halves()[everywhere])
+            for case in (index, twin)
+        )
+        np.testing.assert_array_equal(seen, wanted)
+        for mine, theirs in zip(index.points, twin.points, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert hidden_sides([source], [case.entry for case in data.cases]) == {
+        (tmp_path / "whole", second): "left",
+        (tmp_path / "whole", third): "right",
+    }
+
+
+def test_validation_stays_whole_and_slices_have_no_halves(tmp_path: Path, make_chests: Chests) -> None:
+    make_chests(tmp_path / "whole", count=2)
+    split = tmp_path / "split.json"
+    split.write_text('{"train": ["box0"], "validation": ["box1"]}')
+    source = DataSource(folder=str(tmp_path / "whole"), split=str(split), half_labelled=1.0)
+    data = open_chest_data([source], VESSELS)
+    background = data.table(data.validation[0])[0]
+    assert (background == Answer.absent).all()
+    assert (data.cases[0].table[0] == Answer.unknown).any()
+    with pytest.raises(ConfigError, match="a network of slices has no lungs"):
+        Recipe(name="spine", data=(source,))
+    with pytest.raises(ConfigError, match="half_labelled of x must lie in 0 to 1, got 2"):
+        DataSource(folder="x", half_labelled=2)

@@ -5,7 +5,7 @@ import pytest
 
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS
 from nomina.learning.prepared import CHEST_STRUCTURES
-from nomina.learning.validity import answer_table, answers
+from nomina.learning.validity import Side, answer_table, answers
 
 THERE, ABSENT, UNKNOWN = 1, 0, -1
 WHOLE = ("pulmonary artery", "pulmonary vein")
@@ -72,3 +72,24 @@ def test_a_block_gets_one_map_per_class() -> None:
     assert found.shape == (2, 1, 1, 4)
     assert found[0].ravel().tolist() == [THERE, ABSENT, UNKNOWN, UNKNOWN]
     assert found[1].ravel().tolist() == [ABSENT, UNKNOWN, UNKNOWN, UNKNOWN]
+
+
+def tables(annotated: tuple[str, ...], hidden: Side | None) -> np.ndarray:
+    return answer_table([*VESSELS, *SIDED_VESSELS], CHEST_STRUCTURES, annotated, hidden=hidden)
+
+
+@pytest.mark.parametrize("annotated", [WHOLE, SIDED_VESSELS, (*SIDED_VESSELS, "pulmonary trunk")])
+def test_a_hidden_side_is_as_if_nobody_had_drawn_it(annotated: tuple[str, ...]) -> None:
+    found = tables(annotated, "right")
+    left_alone = tables(("left pulmonary artery", "left pulmonary vein"), None)
+    background = left_alone[0]
+    np.testing.assert_array_equal(found[0], background)
+    for name in ("right pulmonary artery", "right pulmonary vein"):
+        np.testing.assert_array_equal(found[CHEST_STRUCTURES.index(name) + 1], background)
+    for name in ("pulmonary artery", "pulmonary vein"):
+        value = CHEST_STRUCTURES.index(name) + 1
+        np.testing.assert_array_equal(found[value, RIGHT], background[RIGHT])
+        np.testing.assert_array_equal(found[value, [MIDDLE, LEFT]], left_alone[value, [MIDDLE, LEFT]])
+    for name in ("left pulmonary artery", "left pulmonary vein", "pulmonary trunk", "left atrium"):
+        value = CHEST_STRUCTURES.index(name) + 1
+        np.testing.assert_array_equal(found[value], left_alone[value])

@@ -1,7 +1,7 @@
 """Two predictions of the same cases: differences of means, with intervals over patients."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,13 @@ from jaxtyping import Float
 from nomina.assessment.metrics.empty_masks import case_wise, class_wise
 from nomina.assessment.scores import METRICS, CaseScores
 from nomina.assessment.statistics import bootstrap_interval, patient_of
-from nomina.assessment.summary import Estimate, settled_scores, structures_in_order
+from nomina.assessment.summary import (
+    Estimate,
+    Statistic,
+    settled_scores,
+    structures_in_order,
+    tree_statistics,
+)
 from nomina.errors import ConfigError
 
 
@@ -26,6 +32,8 @@ class Comparison:
     num_patients: int
     seed: int
     """Seed of the bootstrap."""
+    trees: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    """For each tree of lung vessels and metric, the difference of the means over cases."""
 
 
 def compare(
@@ -69,12 +77,25 @@ def compare(
         value = float(difference(np.ones((1, len(first))))[0])
         return Estimate(value, bootstrap_interval(difference, names, seed=seed))
 
+    def tree_estimate(of_first: Statistic, of_second: Statistic) -> Estimate:
+        def difference(weights: Float[np.ndarray, "b cases"]) -> Float[np.ndarray, " b"]:
+            return of_first(weights) - of_second(weights)
+
+        value = float(difference(np.ones((1, len(first))))[0])
+        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+
+    first_trees, second_trees = tree_statistics(first), tree_statistics(second)
     return Comparison(
         class_wise={metric: estimate(class_wise, metric) for metric in METRICS},
         case_wise={metric: estimate(case_wise, metric) for metric in METRICS},
         num_cases=len(first),
         num_patients=len(set(names)),
         seed=seed,
+        trees={
+            tree: {metric: tree_estimate(one, second_trees[tree][metric]) for metric, one in metrics.items()}
+            for tree, metrics in first_trees.items()
+            if tree in second_trees
+        },
     )
 
 

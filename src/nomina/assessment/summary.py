@@ -22,6 +22,7 @@ from nomina.assessment.presence import PresenceCounts, named_as, presence_table
 from nomina.assessment.scores import METRICS, CaseScores
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.assessment.statistics import NUM_RESAMPLES, Interval, bootstrap_interval, patient_of
+from nomina.assessment.tree_scores import TREE_METRICS, tree_values
 from nomina.errors import ConfigError
 
 
@@ -107,6 +108,8 @@ class Evaluation:
     """In how many cases each structure is there, by reference and prediction; ordered as `structures`."""
     named_as: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """For each reference vertebra or disc how often which name was found in its place."""
+    trees: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    """For each tree of lung vessels ("artery", "vein") and metric the mean over the cases that have it."""
 
 
 def summarise(
@@ -136,7 +139,7 @@ def summarise(
         raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")
     patient_names = [patient_of(case.case, patients) for case in cases]
 
-    def estimate(statistic: _Statistic) -> Estimate:
+    def estimate(statistic: Statistic) -> Estimate:
         mean = float(statistic(np.ones((1, len(cases))))[0])
         return Estimate(mean, bootstrap_interval(statistic, patient_names, seed=seed))
 
@@ -158,11 +161,21 @@ def summarise(
         missing=tuple(missing),
         presence=presence_table(cases, structures),
         named_as=named_as(cases),
+        trees=_tree_summary(cases, estimate),
     )
 
 
-_Statistic = Callable[[Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]]
-_Estimator = Callable[[_Statistic], Estimate]
+def tree_statistics(cases: Sequence[CaseScores]) -> dict[str, dict[str, "Statistic"]]:
+    """For each tree that a reference has and each metric: from weights of the cases to its weighted mean."""
+    statistics: dict[str, dict[str, Statistic]] = {}
+    for tree, values in tree_values([case.trees for case in cases]).items():
+        statistics[tree] = {m: partial(_mean_of_column, values[:, i]) for i, m in enumerate(TREE_METRICS)}
+    return statistics
+
+
+Statistic = Callable[[Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]]
+"""From the weights of cases, one row per resample, to a number for each row."""
+_Estimator = Callable[[Statistic], Estimate]
 
 
 def structures_in_order(cases: Sequence[CaseScores]) -> list[str]:
@@ -216,6 +229,19 @@ def _naming_summary(cases: Sequence[CaseScores], estimate: _Estimator) -> Naming
         num_all_levels_right=sum(bool(naming.all_levels_right) for naming in judged),
         num_no_level_wrong=sum(bool(naming.no_level_wrong) for naming in judged),
     )
+
+
+def _tree_summary(cases: Sequence[CaseScores], estimate: _Estimator) -> dict[str, dict[str, Estimate]]:
+    return {
+        tree: {metric: estimate(statistic) for metric, statistic in statistics.items()}
+        for tree, statistics in tree_statistics(cases).items()
+    }
+
+
+def _mean_of_column(
+    values: Float[np.ndarray, " cases"], weights: Float[np.ndarray, "b cases"]
+) -> Float[np.ndarray, " b"]:
+    return mean_over_cases(values[:, None], weights)[:, 0]
 
 
 def _share(

@@ -1,4 +1,4 @@
-"""Is the vascular tree whole, and is it the right one? clDice, length, branches and swaps of lung vessels.
+"""Is the vascular tree whole, and is it the right one? Dice, clDice, length, branches, swaps of lung vessels.
 
 All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from nomina.anatomy.structures import vocabulary
 from nomina.assessment.artery_vein import centreline_classes
@@ -24,7 +24,7 @@ TREES = ("artery", "vein")
 """Kinds of structures that make up a tree, in the order of every table."""
 
 TREE_METRICS = (
-    *("cldice", "centreline_recall", "centreline_precision"),
+    *("dice", "cldice", "centreline_recall", "centreline_precision"),
     *("length_detected", "branches_detected", "swap_rate"),
 )
 """Scores of one tree, in the order of every table; the last is better when lower."""
@@ -36,6 +36,8 @@ class TreeScore:
 
     tree: str
     """"artery" or "vein"."""
+    dice: float
+    """Of all voxels of the tree, whatever sides and parts the two maps tell apart."""
     cldice: float
     """Harmonic mean of the next two; 0 where the prediction has nothing of the tree."""
     centreline_recall: float
@@ -76,6 +78,7 @@ def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, .
         scores.append(
             TreeScore(
                 tree=tree,
+                dice=2 * int((truth & found).sum()) / (int(truth.sum()) + int(found.sum())),
                 cldice=overlap.cldice,
                 centreline_recall=overlap.recall,
                 centreline_precision=overlap.precision,
@@ -88,17 +91,31 @@ def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, .
     return tuple(scores)
 
 
+def tree_values(
+    cases: Sequence[Sequence[TreeScore]],
+) -> dict[str, Float[np.ndarray, "cases metrics"]]:
+    """For each tree that a reference has, a row per case in the order of `TREE_METRICS`; `nan` without it."""
+    tables: dict[str, Float[np.ndarray, "cases metrics"]] = {}
+    for tree in TREES:
+        table = np.full((len(cases), len(TREE_METRICS)), np.nan)
+        for row, case in enumerate(cases):
+            for score in case:
+                if score.tree == tree:
+                    table[row] = [getattr(score, metric) for metric in TREE_METRICS]
+        if any(score.tree == tree for case in cases for score in case):
+            tables[tree] = table
+    return tables
+
+
 def mean_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[str, float]]:
     """For each tree the mean of each metric over the cases that have it, `nan` left out."""
     means: dict[str, dict[str, float]] = {}
-    for tree in TREES:
-        scores = [score for case in cases for score in case if score.tree == tree]
-        if scores:
-            values = np.array([[getattr(score, metric) for metric in TREE_METRICS] for score in scores])
-            counts = (~np.isnan(values)).sum(axis=0)
-            sums = np.nansum(values, axis=0)
-            mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-            means[tree] = dict(zip(TREE_METRICS, mean.tolist(), strict=True)) | {"num_cases": len(scores)}
+    for tree, values in tree_values(cases).items():
+        counts = (~np.isnan(values)).sum(axis=0)
+        sums = np.nansum(values, axis=0)
+        mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        num_cases = sum(score.tree == tree for case in cases for score in case)
+        means[tree] = dict(zip(TREE_METRICS, mean.tolist(), strict=True)) | {"num_cases": num_cases}
     return means
 
 

@@ -9,29 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nomina.assessment.evaluate import MAX_LEVEL
 from nomina.assessment.folders import Scoring
 from nomina.assessment.metrics.empty_masks import EmptyPolicy
-from nomina.bench.modes import MODES, Mode
+from nomina.bench.modes import ALL_MODES, Mode, modes_of
+from nomina.bench.scans import ScoredScans, has_whole_vessels
+from nomina.bench.words import WordSource, word_table_path
 from nomina.config import config, load_config
 from nomina.errors import CaseError, ConfigError
 from nomina.learning.cases import Case, read_split
-from nomina.learning.datasets.folder import folder_cases
-from nomina.learning.datasets.spider import spider_cases
-from nomina.learning.recipe import DataSource, Recipe
-from nomina.networks.plain import PlainConfig
-
-
-@config
-class ScoredScans:
-    """Scans with references on which every run is scored, each by the network that never saw its patient."""
-
-    dataset: Literal["spider", "folder"]
-    """How the folder is laid out: as SPIDER's download, or `images/` and `labels/`."""
-    folder: str
-    """Relative to where the command runs."""
+from nomina.learning.recipe import BlockRecipe, DataSource, Recipe, load_recipe
 
 
 @config
@@ -40,6 +29,12 @@ class Variant:
 
     set: dict[str, Any] = field(default_factory=dict)
     """Values of the base recipe to replace, by dotted name."""
+    words: WordSource | None = None
+    """Words without language (`nomina.bench.words`); None: the recipe's encoder."""
+    half_labelled: float = 0.0
+    """Share of the training patients of whom one lung counts as labelled (`DataSource.half_labelled`)."""
+    control: str | None = None
+    """Variant that this one is compared with; None: the grid's."""
     note: str = ""
     """Printed under the table, e.g. what a name does not claim."""
 
@@ -70,26 +65,39 @@ class GridConfig:
     test: ScoredScans
     variants: dict[str, Variant]
     control: str
-    """Variant that every other is compared with."""
+    """Variant that every other is compared with, unless it names its own."""
     sweeps: tuple[Sweep, ...]
-    modes: tuple[Mode, ...] = tuple(MODES)
-    """Inference modes to measure on networks that hear words."""
+    modes: tuple[Mode, ...] | None = None
+    """Inference modes to measure on networks that hear words; null: all that the networks have."""
     policy: EmptyPolicy = "penalise"
     """How a structure that only one map has enters averages."""
     max_level: int | None = MAX_LEVEL
     """Highest SPIDER number that is scored; null: all."""
+    words_folder: str = "data/words"
+    """Where the tables of words without language are written; relative to where the command runs."""
 
     def __post_init__(self) -> None:
-        asked = {name for sweep in self.sweeps for name in sweep.variants} | {self.control}
+        asked = {name for sweep in self.sweeps for name in sweep.variants} | set(self.controls.values())
         if strange := sorted(asked - set(self.variants)):
             raise ConfigError(
                 f"grid {self.name} asks for the variant {strange[0]!r}; "
                 f"it describes {', '.join(self.variants)}"
             )
-        if "none" in self.modes:
+        modes = self.modes or ()
+        if "none" in modes:
             raise ConfigError("the mode 'none' is that of networks without words and cannot be asked for")
-        if "best_shift" in self.modes and "predicted" not in self.modes:
+        if "best_shift" in modes and "predicted" not in modes:
             raise ConfigError("the mode 'best_shift' renames what 'predicted' found; ask for both")
+        for name, variant in self.variants.items():
+            if any(key.split(".")[0] == "data" for key in variant.set):
+                raise ConfigError(
+                    f"variant {name} sets `data`; a comparison needs equal data: set it for all"
+                )
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """The variant that each is compared with."""
+        return {name: variant.control or self.control for name, variant in self.variants.items()}
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,11 @@ class Run:
     patients: int | None
     """Training patients asked for; None: all."""
     has_phantoms: bool
-    recipe: Recipe
+    recipe: Recipe | BlockRecipe
     modes: tuple[Mode, ...]
     """Inference modes to measure on it."""
+    words: WordSource | None = None
+    """Source of its words, where it is no language."""
 
     @property
     def name(self) -> str:
@@ -118,8 +128,13 @@ class Run:
     @property
     def test_patients(self) -> list[str]:
         """Patients that this run never trains on and is scored on."""
-        source = _split_source(self.recipe)
+        source = self.split_source
         return read_split(str(source.split), "validation", source.fold)
+
+    @property
+    def split_source(self) -> DataSource:
+        """The data whose split says who is tested."""
+        return _split_source(self.recipe)
 
 
 def load_grid(path: Path | str, overrides: Sequence[str] = ()) -> GridConfig:
@@ -159,27 +174,12 @@ def scoring_of(cfg: GridConfig, scheme: str) -> Scoring:
     return Scoring(scheme, "nomina", cfg.policy, cfg.max_level)
 
 
-def open_cases(cfg: GridConfig) -> tuple[Case, ...]:
-    """Every test scan.
-
-    Raises:
-        CaseError: The folder is not laid out as said, a file is missing, or labels follow no known scheme.
-    """
-    read = spider_cases if cfg.test.dataset == "spider" else folder_cases
-    cases = tuple(read(cfg.test.folder))
-    for case in cases:
-        if case.labels is not None:
-            raise CaseError(
-                f"{cfg.test.folder}: give label maps of a known scheme; these have names of their own"
-            )
-    return cases
-
-
 def cases_of(run: Run, cases: tuple[Case, ...]) -> tuple[Case, ...]:
     """The scans of a run's test patients.
 
     Raises:
-        CaseError: A patient has no scan, a file is missing, or a wrong prompt needs a second patient.
+        CaseError: A patient has no scan, a file is missing, vessels are labelled in part, or a wrong prompt
+            needs a second patient.
     """
     patients = run.test_patients
     found = tuple(case for case in cases if case.patient in patients)
@@ -189,6 +189,11 @@ def cases_of(run: Run, cases: tuple[Case, ...]) -> tuple[Case, ...]:
         for path in (case.volume_path, case.label_map_path):
             if not path.is_file():
                 raise CaseError(f"case {case.id}: {path} is missing; bring it, or leave the patient out")
+        if isinstance(run.recipe, BlockRecipe) and not has_whole_vessels(case):
+            raise CaseError(
+                f"case {case.id}: not all arteries and veins of both lungs were annotated, so what is found "
+                f"cannot be called wrong; test on whole cases"
+            )
     if "shuffled" in run.modes and len(set(patients)) < 2:
         raise CaseError(f"run {run.name}: the mode 'shuffled' needs two test patients, got {len(patients)}")
     return found
@@ -197,28 +202,48 @@ def cases_of(run: Run, cases: tuple[Case, ...]) -> tuple[Case, ...]:
 def _run(
     cfg: GridConfig, seed: int, fold: int | None, patients: int | None, phantoms: bool, variant: str
 ) -> Run:
-    values = {**cfg.set, **cfg.variants[variant].set, "train.seed": seed}
+    described = cfg.variants[variant]
+    values = {**cfg.set, **described.set, "train.seed": seed}
+    if described.words is not None:
+        table = word_table_path(cfg.words_folder, described.words, seed).as_posix()
+        values["words.encoder"] = f"table:{table}"
     overrides = [f"{key}={json.dumps(value)}" for key, value in values.items()]
-    recipe = load_config(Recipe, cfg.recipe, overrides)
+    recipe = load_recipe(cfg.recipe, overrides)
     if recipe.initial_checkpoint is not None:
         raise ConfigError(
             f"variant {variant}: initial_checkpoint {recipe.initial_checkpoint} may have seen test patients; "
             f"a bench starts from fresh weights"
         )
+    if described.words is not None and not isinstance(recipe, BlockRecipe):
+        raise ConfigError(
+            f"variant {variant}: `words` is for networks of blocks; set words.encoder to one-hot or random"
+        )
     _split_source(recipe)
     data = tuple(
-        source if source.split is None else replace(source, fold=fold, num_patients=patients)
+        source
+        if source.split is None
+        else replace(source, fold=fold, num_patients=patients, half_labelled=described.half_labelled)
         for source in recipe.data
         if phantoms or source.split is not None
     )
-    modes = tuple(mode for mode in MODES if mode in cfg.modes)
-    if isinstance(recipe.network, PlainConfig):
-        modes = ("none", *(mode for mode in cfg.modes if mode == "best_shift"))
     recipe = replace(recipe, name=variant, data=data)
-    return Run(variant, seed, fold, patients, phantoms, recipe, modes)
+    modes = _modes(cfg, recipe, described.words)
+    return Run(variant, seed, fold, patients, phantoms, recipe, modes, described.words)
 
 
-def _split_source(recipe: Recipe) -> DataSource:
+def _modes(cfg: GridConfig, recipe: Recipe | BlockRecipe, words: WordSource | None) -> tuple[Mode, ...]:
+    known = modes_of(recipe)
+    asked = ALL_MODES if cfg.modes is None else ("none", *cfg.modes)
+    # Where all classes hear one sentence, there is nothing to swap.
+    modes = tuple(m for m in known if m in asked and not (words == "constant" and m == "swapped"))
+    if not modes:
+        raise ConfigError(
+            f"grid {cfg.name} asks for no mode that {recipe.name} has; it has {', '.join(known)}"
+        )
+    return modes
+
+
+def _split_source(recipe: Recipe | BlockRecipe) -> DataSource:
     found = [source for source in recipe.data if source.split is not None]
     if len(found) != 1:
         raise ConfigError(
@@ -247,8 +272,8 @@ def _require_equal(cfg: GridConfig, runs: tuple[Run, ...]) -> None:
                 )
 
 
-def _value(recipe: Recipe, name: str) -> Any:
+def _value(recipe: Recipe | BlockRecipe, name: str) -> Any:
     value: Any = recipe
     for part in name.split("."):
-        value = getattr(value, part)
+        value = getattr(value, part, None)  # A recipe for blocks has no scheme.
     return value

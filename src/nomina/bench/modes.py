@@ -1,36 +1,14 @@
-"""What a trained network is told at test time: honest modes, wrong prompts on purpose, and upper bounds.
+"""Names of what a trained network can be told at test time, which of them a reference reaches, and stamps.
 
-    mode           letter  who speaks
-    none                   nobody: the network hears no words
-    constant       A       one generic sentence
-    predicted      B       facts that the network reads off the picture
-    self           C       facts of its own first segmentation
-    header         D       the MR weighting alone
-    user           E       the lowest vertebra, declared by a *simulated* user: taken from the reference
-    oracle         X       all facts of the reference: an upper bound, never a result
-    shuffled               the facts of another patient: wrong on purpose
-    shifted                the facts of the reference, each one level too high: wrong on purpose
-    class_shifted          predicted facts, but each class is described as the next level: wrong on purpose
-    best_shift             the usual mode's masks, all names moved by the shift that fits the reference best
-
-Modes none to D never see a reference; the functions that serve them cannot be given one.
+`spine_modes` and `vessel_modes` say what each is and serve it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
+from nomina.learning.recipe import BlockRecipe, Recipe
+from nomina.networks.plain import PlainConfig
 
-from nomina.assessment.spine_levels import spine_kind, spine_rank
-from nomina.errors import ConfigError
-from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.segmenter import Segmenter
-from nomina.language.bank import PromptBank
-from nomina.language.facts import Facts, facts_from_label_map, shifted_facts
-from nomina.language.prompts import NUM_PARAPHRASES, all_said, channel_view, image_statements, said_choices
-
-Mode = Literal[
+SpineMode = Literal[
     "none",
     "constant",
     "predicted",
@@ -43,130 +21,49 @@ Mode = Literal[
     "class_shifted",
     "best_shift",
 ]
-MODES: tuple[Mode, ...] = tuple(mode for mode in get_args(Mode) if mode != "none")
-"""Modes of a network that hears words, in the order of every table."""
+VesselMode = Literal["named", "swapped"]
+Mode = Literal[SpineMode, VesselMode]
 
-LETTERS = {"constant": "A", "predicted": "B", "self": "C", "header": "D", "user": "E", "oracle": "X"}
+SPINE_MODES: tuple[Mode, ...] = tuple(mode for mode in get_args(SpineMode) if mode != "none")
+"""Modes of a network of slices that hears words, in the order of every table."""
+
+VESSEL_MODES: tuple[Mode, ...] = get_args(VesselMode)
+"""Modes of a network of blocks, in the order of every table."""
+
+ALL_MODES: tuple[Mode, ...] = ("none", *SPINE_MODES, *VESSEL_MODES)
+
+USUAL_MODES: tuple[Mode, ...] = ("none", "predicted", "named")
+"""How a network is used in earnest; the first that a control has is what others are compared with."""
+
+LETTERS: dict[Mode, str] = {
+    "constant": "A",
+    "predicted": "B",
+    "self": "C",
+    "header": "D",
+    "user": "E",
+    "oracle": "X",
+}
 """Letters of the modes in the literature on ATM-Net."""
 
-HONEST_MODES: tuple[Mode, ...] = ("none", "constant", "predicted", "self", "header")
-"""Modes that no reference can reach."""
+HONEST_MODES: tuple[Mode, ...] = ("none", "constant", "predicted", "self", "header", "named")
+"""Modes that no reference can reach, and that say nothing wrong on purpose."""
 
-STAMPS = {
+STAMPS: dict[Mode, str] = {
     "user": "declared by a simulated user",
     "oracle": "ORACLE: upper bound",
     "shuffled": "wrong on purpose",
     "shifted": "wrong on purpose",
     "class_shifted": "wrong on purpose",
     "best_shift": "ORACLE: upper bound",
+    "swapped": "wrong on purpose",
 }
-"""What must stand beside every number of a mode that a reference reached."""
+"""What must stand beside every number of a mode that is not honest."""
 
 
-@dataclass(frozen=True)
-class ReferenceFacts:
-    """What stamped modes take from references; honest modes never see it."""
-
-    own: Facts
-    """Facts of this scan."""
-    other: Facts
-    """Facts of a scan of another patient."""
-
-
-def segment_honestly(segmenter: Segmenter, volume: Volume, mode: Mode) -> LabelMap:
-    """Segment without anything from a reference.
-
-    Raises:
-        ConfigError: The mode needs a reference.
-    """
-    match mode:
-        case "none":
-            return segmenter(volume, None).label_map
-        case "constant" | "predicted" | "self" | "header":
-            return segmenter(volume, None, mode=mode).label_map
-        case _:
-            raise ConfigError(f"the mode {mode!r} is served with the facts of a reference alone")
-
-
-def segment_stamped(segmenter: Segmenter, volume: Volume, mode: Mode, facts: ReferenceFacts) -> LabelMap:
-    """Segment in a mode that a reference reaches; its scores carry `STAMPS[mode]`.
-
-    Raises:
-        ConfigError: The mode hears no facts.
-    """
-    match mode:
-        case "oracle":
-            return segmenter.told(volume, None, all_said(facts.own), teller="oracle").label_map
-        case "user":
-            lowest = facts.own.lowest_vertebra
-            said = {} if lowest is None else {"lowest_vertebra": lowest}
-            return segmenter.told(volume, None, said, teller="simulated user").label_map
-        case "shuffled":
-            return segmenter.told(volume, None, all_said(facts.other), teller="shuffled").label_map
-        case "shifted":
-            wrong = shifted_facts(facts.own, 1)
-            return segmenter.told(volume, None, all_said(wrong), teller="shifted").label_map
-        case "class_shifted":
-            return segment_honestly(with_shifted_classes(segmenter), volume, "predicted")
-        case _:
-            raise ConfigError(f"the mode {mode!r} is not served with facts of a reference")
-
-
-def with_shifted_classes(segmenter: Segmenter) -> Segmenter:
-    """The same network hearing, for each vertebra and disc, the sentence about the next level of its kind.
-
-    The highest hears that about the lowest.
-    """
-    checkpoint = segmenter.checkpoint
-    bank = checkpoint.bank
-    vectors = np.array(bank.vectors)
-    for paraphrase in range(NUM_PARAPHRASES):
-        for name, heard in _next_levels(checkpoint.structures).items():
-            row = bank.texts.index(channel_view(name, paraphrase))
-            vectors[row] = bank.vectors_for([channel_view(heard, paraphrase)])[0]
-    shifted = PromptBank(bank.texts, vectors, bank.provenance)
-    return replace(segmenter, checkpoint=replace(checkpoint, bank=shifted))
-
-
-def other_facts(
-    index: int, patients: Sequence[str], facts: Sequence[Facts], structures: Sequence[str]
-) -> tuple[Facts, bool]:
-    """A prompt that belongs to another patient, and whether it says anything else than the right one.
-
-    Args:
-        index: The scan that is to be told wrong facts.
-        patients: Patient of each scan.
-        facts: Facts of each scan.
-        structures: What the model knows: two facts that it cannot tell apart are the same.
-
-    Returns:
-        Facts of the next scan of another patient whose prompt differs; where none differs, of the next one.
-
-    Raises:
-        ConfigError: There is no other patient.
-    """
-    statements = image_statements(structures)
-    order = [(index + step) % len(facts) for step in range(1, len(facts))]
-    others = [facts[place] for place in order if patients[place] != patients[index]]
-    if not others:
-        raise ConfigError("a shuffled prompt needs a second patient")
-    own = said_choices(all_said(facts[index]), statements)
-    for candidate in others:
-        if said_choices(all_said(candidate), statements) != own:
-            return candidate, True
-    return others[0], False
-
-
-def reference_facts(reference: LabelMap, sequence: str | None) -> Facts:
-    """What a reference says is visible: for stamped modes alone."""
-    return facts_from_label_map(reference, sequence=sequence)
-
-
-def _next_levels(structures: Sequence[str]) -> dict[str, str]:
-    """For each vertebra and disc the next level above it among the structures, for the highest the lowest."""
-    result: dict[str, str] = {}
-    for kind in ("vertebra", "disc"):
-        members = [name for name in structures if spine_kind(name) == kind and spine_rank(name) is not None]
-        members.sort(key=lambda name: spine_rank(name) or 0)
-        result |= dict(zip(members, members[1:] + members[:1], strict=True))
-    return result
+def modes_of(recipe: Recipe | BlockRecipe) -> tuple[Mode, ...]:
+    """Every mode that the network of a recipe can be measured in."""
+    if isinstance(recipe, BlockRecipe):
+        return VESSEL_MODES
+    if isinstance(recipe.network, PlainConfig):
+        return ("none", "best_shift")
+    return SPINE_MODES

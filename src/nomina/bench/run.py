@@ -14,15 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nomina.bench.grid import GridConfig, Run, cases_of, expand, open_cases, scoring_of
-from nomina.bench.measure import measure, read_measured
+from nomina.bench.grid import GridConfig, Run, cases_of, expand, scoring_of
+from nomina.bench.measure import Server, measure, read_measured
+from nomina.bench.scans import open_scans
+from nomina.bench.sheet import Gaps
+from nomina.bench.sheets import sheet_of
+from nomina.bench.spine_modes import SpineServer
 from nomina.bench.table import Measured, Row, make_rows
+from nomina.bench.vessel_modes import VesselServer
+from nomina.bench.words import make_word_table, missing_words, word_table_path
 from nomina.bench.write_table import csv_text, json_text, markdown_text
 from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.files import write_text_atomic
 from nomina.inference.segmenter import Segmenter
 from nomina.learning.cases import Case
 from nomina.learning.fit import fit
+from nomina.learning.recipe import BlockRecipe
 from nomina.learning.training_state import is_same_run, steps_saved
 from nomina.networks.contract import digest_of
 
@@ -42,6 +49,8 @@ class Progress:
     num_measured: int
     """Cases times modes that are scored."""
     num_wanted: int
+    skipped: str | None = None
+    """Why it cannot be made here; None where it can."""
 
     @property
     def is_done(self) -> bool:
@@ -73,15 +82,19 @@ def run_grid(
         CaseError: Training or test data are missing.
     """
     runs = expand(cfg)
-    cases = open_cases(cfg)
+    cases = open_scans(cfg.test)
     chosen = _chosen(runs, only)
     for run in runs:
         # Everything that can be refused is refused before the first training.
         cases_of(run, cases)
         steps_done(run, out)
     for number, run in enumerate(chosen, start=1):
+        if reason := _skipped(run, out):
+            logger.warning("run %d of %d: %s is skipped: %s", number, len(chosen), run.name, reason)
+            continue
         logger.info("run %d of %d: %s", number, len(chosen), run.name)
         if steps_done(run, out) < run.recipe.train.steps:
+            _make_words(cfg, run)
             fit(run.recipe, _folder(run, out), accelerator=accelerator, devices=1)
         _measure(cfg, run, out, cases_of(run, cases), _device(accelerator))
         write_table(cfg, out)
@@ -94,16 +107,24 @@ def write_table(cfg: GridConfig, out: Path) -> tuple[Row, ...]:
     Returns:
         The rows; none where nothing is measured yet.
     """
-    state = progress(cfg, out)
-    missing = [one.run.name for one in state if not one.is_done]
-    cases = open_cases(cfg)
-    measured = [found for one in state for found in _measured(cfg, one.run, out, cases_of(one.run, cases))]
-    rows = make_rows(measured, cfg.control)
+    runs, cases = expand(cfg), open_scans(cfg.test)
+    measured = [found for run in runs for found in _measured(cfg, run, out, cases_of(run, cases))]
+    rows, found_gaps = make_rows(measured, cfg.control, cfg.controls), gaps(cfg, out)
+    sheet = sheet_of(runs[0].recipe)
     out.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(out / "table.csv", csv_text(rows))
-    write_text_atomic(out / "table.json", json_text(cfg, rows, missing))
-    write_text_atomic(out / "table.md", markdown_text(cfg, rows, missing))
+    write_text_atomic(out / "table.csv", csv_text(sheet, rows))
+    write_text_atomic(out / "table.json", json_text(sheet, cfg, rows, found_gaps))
+    write_text_atomic(out / "table.md", markdown_text(sheet, cfg, rows, found_gaps))
     return rows
+
+
+def gaps(cfg: GridConfig, out: Path) -> Gaps:
+    """What a table of this grid lacks now: runs not finished, and runs that cannot be made here."""
+    state = progress(cfg, out)
+    return Gaps(
+        missing=tuple(one.run.name for one in state if not one.is_done and one.skipped is None),
+        skipped={one.run.name: one.skipped for one in state if one.skipped is not None},
+    )
 
 
 def progress(cfg: GridConfig, out: Path) -> tuple[Progress, ...]:
@@ -112,7 +133,7 @@ def progress(cfg: GridConfig, out: Path) -> tuple[Progress, ...]:
     Raises:
         ConfigError: See `run_grid`.
     """
-    cases = open_cases(cfg)
+    cases = open_scans(cfg.test)
     result = []
     for run in expand(cfg):
         found = cases_of(run, cases)
@@ -123,6 +144,7 @@ def progress(cfg: GridConfig, out: Path) -> tuple[Progress, ...]:
                 max(steps_done(run, out), steps_saved(_folder(run, out))),
                 sum(len(one.cases) for one in measured),
                 len(found) * len(run.modes),
+                _skipped(run, out),
             )
         )
     return tuple(result)
@@ -169,8 +191,35 @@ def _measure(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case], device
     if sum(len(one.cases) for one in done) == len(cases) * len(run.modes):
         return
     segmenter = Segmenter.load(_folder(run, out) / "last", device=device)
-    scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
-    measure(segmenter, cases, run.modes, _folder(run, out) / "modes", scoring, logger.info)
+    folder = _folder(run, out) / "modes"
+    measure(
+        _server(run, segmenter, tuple(cases), folder),
+        cases,
+        run.modes,
+        folder,
+        scoring_of(cfg, PLACEHOLDER_SCHEME),
+        digest=segmenter.checkpoint.digest,
+        say=logger.info,
+    )
+
+
+def _server(run: Run, segmenter: Segmenter, cases: tuple[Case, ...], folder: Path) -> Server:
+    if isinstance(run.recipe, BlockRecipe):
+        return VesselServer(segmenter, cases)
+    return SpineServer(segmenter, cases, folder)
+
+
+def _make_words(cfg: GridConfig, run: Run) -> None:
+    """The table of words without language that a run is to hear."""
+    if run.words is not None:
+        make_word_table(word_table_path(cfg.words_folder, run.words, run.seed), run.words, run.seed)
+
+
+def _skipped(run: Run, out: Path) -> str | None:
+    """Why a run cannot be trained here; None where it can, or is trained already."""
+    if run.words is not None or steps_done(run, out) == run.recipe.train.steps:
+        return None
+    return missing_words(run.recipe)
 
 
 def _measured(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case]) -> list[Measured]:

@@ -6,6 +6,7 @@ so that all seeds of a patient come and go together.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from nomina.assessment.scores import CaseScores
 from nomina.assessment.summary import Estimate, Evaluation, summarise
 from nomina.bench.grid import Run
 from nomina.bench.measure import ModeScores
-from nomina.bench.modes import LETTERS, MODES, STAMPS, Mode
+from nomina.bench.modes import ALL_MODES, LETTERS, STAMPS, USUAL_MODES, Mode
 
 BOOTSTRAP_SEED = 0
 
@@ -56,6 +57,10 @@ class Row:
     gain: Comparison | None
     """This row minus the control on the cases, seeds and folds that both have; None for the control itself
     and where there is none."""
+    against: str
+    """The control, by variant, and mode where that is not the usual one of a control; empty without one."""
+    half_labelled: float
+    """Share of the training patients of whom one lung counts as labelled."""
     num_wrong: int
     """Cases whose wrong prompt differed from the right one; all of them for modes that are not `shuffled`."""
 
@@ -63,6 +68,11 @@ class Row:
     def dice(self) -> Estimate:
         """Class-wise Dice."""
         return self.evaluation.class_wise["dice"]
+
+    @property
+    def dice_of_structure(self) -> dict[str, float]:
+        """Mean Dice of each structure."""
+        return {s.structure: s.averages["dice"].mean for s in self.evaluation.structures}
 
     @property
     def seed_deviation(self) -> float:
@@ -79,13 +89,17 @@ class Row:
 _Key = tuple[str, Mode, int | None, bool, bool]
 
 
-def make_rows(measured: Sequence[Measured], control: str) -> tuple[Row, ...]:
+def make_rows(
+    measured: Sequence[Measured], control: str, controls: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Row, ...]:
     """Rows in the order of variants as they first appear, then patients, then modes.
 
     Args:
         measured: Finished runs, each in each of its modes, with at least one case.
-        control: Variant that the others are compared with: in the mode `none`, or `predicted` where it hears
-            words, at the same number of training patients and with the same phantoms.
+        control: Variant that the others are compared with: in the mode `none`, or `predicted` or `named`
+            where it hears words, at the same number of training patients and with the same phantoms. Swapped
+            words are compared with the right ones of the same networks.
+        controls: Variants that are compared with another one.
     """
     groups: dict[_Key, list[Measured]] = {}
     for one in measured:
@@ -93,7 +107,7 @@ def make_rows(measured: Sequence[Measured], control: str) -> tuple[Row, ...]:
             groups.setdefault(_key(one), []).append(one)
     order = list(dict.fromkeys(one.run.variant for one in measured))
     keys = sorted(groups, key=lambda key: _place(key, order))
-    return tuple(_row(groups[key], _control_of(key, groups, control)) for key in keys)
+    return tuple(_row(groups[key], _control_of(key, groups, controls.get(key[0], control))) for key in keys)
 
 
 def _key(one: Measured) -> _Key:
@@ -104,22 +118,22 @@ def _key(one: Measured) -> _Key:
 
 def _place(key: _Key, variants: Sequence[str]) -> tuple[object, ...]:
     variant, mode, patients, has_phantoms, is_folds = key
-    modes = ("none", *MODES)
     return (
         is_folds,
         not has_phantoms,
         patients is not None,
         -(patients or 0),
         variants.index(variant),
-        modes.index(mode),
+        ALL_MODES.index(mode),
     )
 
 
 def _control_of(
     key: _Key, groups: Mapping[_Key, Sequence[Measured]], control: str
 ) -> Sequence[Measured] | None:
-    for mode in ("none", "predicted"):
-        other: _Key = (control, mode, *key[2:])
+    name = key[0] if key[1] == "swapped" else control
+    for mode in USUAL_MODES:
+        other: _Key = (name, mode, *key[2:])
         if other in groups:
             return None if other == key else groups[other]
     return None
@@ -143,8 +157,16 @@ def _row(group: Sequence[Measured], control: Sequence[Measured] | None) -> Row:
         evaluation=summarise(cases, excluded=doubtful, patients=patients, seed=BOOTSTRAP_SEED),
         dice_of_seed={seed: _dice_of_seed(group, seed) for seed in seeds},
         gain=None if control is None else _gain(group, control),
+        against="" if control is None else _named(control[0], run),
+        half_labelled=run.split_source.half_labelled if any(s.split for s in run.recipe.data) else 0.0,
         num_wrong=sum(case.is_wrong for one in group for case in one.cases),
     )
+
+
+def _named(control: Measured, run: Run) -> str:
+    """The control as a table names it."""
+    is_same = control.run.variant == run.variant
+    return f"{control.run.variant} {control.mode}" if is_same else control.run.variant
 
 
 def _gain(group: Sequence[Measured], control: Sequence[Measured]) -> Comparison | None:

@@ -156,7 +156,7 @@ def _structure_table(evaluation: "Evaluation") -> Table:
 def _tree_table(evaluation: "Evaluation") -> Table:
     from nomina.assessment.tree_scores import TREE_METRICS, mean_tree_scores
 
-    short = ("cldice", "recall", "precision", "length", "branches", "swapped")
+    short = ("dice", "cldice", "recall", "precision", "length", "branches", "swapped")
     table = _table("lung vessels", *short, "cases")
     for tree, means in mean_tree_scores([case.trees for case in evaluation.cases]).items():
         table.add_row(tree, *(_number(means[metric]) for metric in TREE_METRICS), str(means["num_cases"]))

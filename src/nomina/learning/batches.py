@@ -1,7 +1,7 @@
 """Prepared cases → training batches: patches, classes, and the facts that hold inside each patch."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,8 +149,14 @@ def _refuse_patients_on_both_sides(
             )
 
 
+def draw_order(patients: Iterable[str]) -> list[str]:
+    """Patients in one fixed order, which the order of the split file does not change."""
+    ordered = sorted(set(patients))
+    return [ordered[index] for index in np.random.default_rng(0).permutation(len(ordered))]
+
+
 def _draw_patients(patients: Sequence[str], source: DataSource) -> Sequence[str]:
-    """The first `num_patients` in one fixed order, which the order of the split file does not change."""
+    """The first `num_patients` of `draw_order`."""
     if source.num_patients is None:
         return patients
     if source.num_patients > len(patients):
@@ -158,9 +164,7 @@ def _draw_patients(patients: Sequence[str], source: DataSource) -> Sequence[str]
             f"{source.split} has {len(patients)} training patients, num_patients asks for "
             f"{source.num_patients}; ask for fewer"
         )
-    ordered = sorted(patients)
-    order = np.random.default_rng(0).permutation(len(ordered))
-    return [ordered[index] for index in order[: source.num_patients]]
+    return draw_order(patients)[: source.num_patients]
 
 
 def make_batch(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from nomina.errors import CaseError, ConfigError
 from nomina.imaging.ct_preparation import CTPreparation
-from nomina.learning.batches import weighted_entries
+from nomina.learning.batches import draw_order, weighted_entries
 from nomina.learning.block_augmentation import BlockAugmentationConfig, draw_turn, turned, vary_window
 from nomina.learning.block_sampling import (
     BlockPlan,
@@ -23,7 +24,7 @@ from nomina.learning.block_sampling import (
 from nomina.learning.prepared import IGNORED, PrepareConfig, PreparedEntry
 from nomina.learning.recipe import DataSource
 from nomina.learning.skeletons import tubed_skeleton
-from nomina.learning.validity import Answer, answer_table, answers
+from nomina.learning.validity import Answer, Side, answer_table, answers
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,16 @@ def open_chest_data(sources: Sequence[DataSource], structures: tuple[str, ...]) 
         ConfigError: Two sources were prepared differently, or one holds no CT.
     """
     prepare, training, weights, validation = weighted_entries(sources)
+    hidden = hidden_sides(sources, training)
     if not isinstance(prepare.image, CTPreparation):
         raise ConfigError(
             f"{sources[0].folder} holds slices of MR; a network of blocks reads what "
             f"`nomina prepare lung-phantoms` or `nomina prepare ct-folder` wrote"
         )
-    cases = tuple(index_chest(entry, _table(entry, structures, prepare)) for entry in training)
+    cases = tuple(
+        index_chest(entry, _table(entry, structures, prepare, hidden.get((entry.folder, entry.patient))))
+        for entry in training
+    )
     shown = {structures[index] for case in cases for index in case.present}
     for case in cases:
         if not len(case.present):
@@ -134,8 +139,22 @@ def cut_block(
     return image, answers(index.table, labels, halves)
 
 
+def hidden_sides(
+    sources: Sequence[DataSource], training: Sequence[PreparedEntry]
+) -> dict[tuple[Path, str], Side]:
+    """The lung that does not count as labelled, by folder and patient; see `DataSource.half_labelled`."""
+    hidden: dict[tuple[Path, str], Side] = {}
+    turns: tuple[Side, Side] = ("left", "right")
+    for source in sources:
+        folder = Path(source.folder)
+        patients = draw_order(entry.patient for entry in training if entry.folder == folder)
+        num_full = len(patients) - round(source.half_labelled * len(patients))
+        hidden |= {(folder, name): turns[place % 2] for place, name in enumerate(patients[num_full:])}
+    return hidden
+
+
 def _table(
-    entry: PreparedEntry, structures: tuple[str, ...], prepare: PrepareConfig
+    entry: PreparedEntry, structures: tuple[str, ...], prepare: PrepareConfig, hidden: Side | None = None
 ) -> Int8[np.ndarray, "256 3 n"]:
     annotated = prepare.structures if entry.annotated is None else entry.annotated
-    return answer_table(structures, prepare.structures, annotated)
+    return answer_table(structures, prepare.structures, annotated, hidden=hidden)

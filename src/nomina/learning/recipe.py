@@ -41,6 +41,10 @@ class DataSource:
     num_patients: int | None = None
     """Train on so many patients of the train part alone, drawn once for all: 2 are among the 5, 5 among the
     10. None: all."""
+    half_labelled: float = 0.0
+    """Share of the training patients of whom one lung alone counts as labelled, for measuring what partial
+    labels cost: the last of the order by which `num_patients` draws, the left lung and the right one in turn.
+    For networks of blocks."""
     is_validation: bool = False
     """True: all its cases validate and none trains, as with phantoms of other seeds."""
 
@@ -49,6 +53,8 @@ class DataSource:
             raise ConfigError(
                 f"num_patients of {self.folder} must be at least 1 and needs a split, got {self.num_patients}"
             )
+        if not 0 <= self.half_labelled <= 1:
+            raise ConfigError(f"half_labelled of {self.folder} must lie in 0 to 1, got {self.half_labelled}")
         if not self.weight > 0:
             raise ConfigError(f"the weight of {self.folder} must be more than 0, got {self.weight}")
         if self.is_validation and self.split is not None:
@@ -155,6 +161,10 @@ class Recipe:
     augmentation: AugmentationConfig = AugmentationConfig()
     losses: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        if half := [source.folder for source in self.data if source.half_labelled]:
+            raise ConfigError(f"half_labelled of {half[0]} is for chests; a network of slices has no lungs")
 
 
 @config

@@ -13,10 +13,14 @@ tells left from right, or "left pulmonary artery" where it does not.
     nothing                          its side's part is    not there on that side
     nothing                          not annotated         ?
     ignored                          any                   ?
+
+A case that is labelled whole can be read as if one lung alone had been labelled (`hidden`): labels of the
+other are then nothing, and nobody looked there. What has no side, such as the trunk, stays.
 """
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int8, UInt8
@@ -26,6 +30,8 @@ from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.learning.prepared import IGNORED
 
 _SIDE_NAMES = {LEFT: "left", RIGHT: "right"}
+
+Side = Literal["left", "right"]
 
 
 class Answer(IntEnum):
@@ -37,7 +43,7 @@ class Answer(IntEnum):
 
 
 def answer_table(
-    classes: Sequence[str], labelled: Sequence[str], annotated: Sequence[str]
+    classes: Sequence[str], labelled: Sequence[str], annotated: Sequence[str], *, hidden: Side | None = None
 ) -> Int8[np.ndarray, "256 3 n"]:
     """The `Answer` for every label value, half of the chest and class.
 
@@ -45,14 +51,32 @@ def answer_table(
         classes: What the network learns.
         labelled: Structure of each label value of the prepared case, from 1 on.
         annotated: Structures that somebody looked for in this case.
+        hidden: Side whose labels are read as if nobody had drawn them.
     """
+    if hidden is not None:
+        annotated = without_side(annotated, hidden)
     table = np.full((IGNORED + 1, 3, len(classes)), Answer.unknown, dtype=np.int8)
     for half in (OUTSIDE, LEFT, RIGHT):
         for index, name in enumerate(classes):
             table[0, half, index] = _of_background(name, annotated, half)
             for value, label in enumerate(labelled, start=1):
-                table[value, half, index] = _of_label(name, label, half)
+                is_hidden = hidden is not None and _is_hidden(label, half, hidden)
+                table[value, half, index] = (
+                    table[0, half, index] if is_hidden else _of_label(name, label, half)
+                )
     return table
+
+
+def without_side(annotated: Sequence[str], hidden: Side) -> tuple[str, ...]:
+    """What is annotated once nobody looked at one side: "pulmonary artery" becomes that of the other side."""
+    found: list[str] = []
+    for name in annotated:
+        sides = _sides(name)
+        if sides:
+            found += [part for side, part in sides.items() if side != hidden]
+        elif vocabulary()[name].side != hidden:
+            found.append(name)
+    return tuple(dict.fromkeys(found))
 
 
 def answers(
@@ -62,6 +86,16 @@ def answers(
 ) -> Int8[np.ndarray, "n i j k"]:
     """The `Answer` for every class and voxel of a block."""
     return np.moveaxis(table[labels, halves], -1, 0)
+
+
+def _is_hidden(label: str, half: int, hidden: Side) -> bool:
+    return vocabulary()[label].side == hidden or (bool(_sides(label)) and _SIDE_NAMES.get(half) == hidden)
+
+
+def _sides(name: str) -> dict[str, str]:
+    """The left and the right part of a structure; empty where the vocabulary knows none."""
+    parts = {side: f"{side} {name}" for side in _SIDE_NAMES.values()}
+    return {side: part for side, part in parts.items() if part in vocabulary()}
 
 
 def _of_label(name: str, label: str, half: int) -> Answer:

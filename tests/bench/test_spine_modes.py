@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from nomina.bench.measure import _predict
-from nomina.bench.modes import (
-    HONEST_MODES,
-    MODES,
-    STAMPS,
-    Mode,
+from nomina.bench.modes import ALL_MODES, HONEST_MODES, STAMPS, Mode
+from nomina.bench.spine_modes import (
     ReferenceFacts,
+    SpineServer,
     other_facts,
     segment_honestly,
     segment_stamped,
@@ -62,7 +59,7 @@ def told(
 
 
 def test_every_mode_is_honest_or_stamped() -> None:
-    assert set(MODES) - set(HONEST_MODES) == set(STAMPS)
+    assert set(ALL_MODES) - set(HONEST_MODES) == set(STAMPS)
     assert list(inspect.signature(segment_honestly).parameters) == ["segmenter", "volume", "mode"]
 
 
@@ -73,8 +70,9 @@ def test_honest_modes_are_served_where_there_is_no_reference_at_all(
     write(thicker, tmp_path / "scan.nii.gz")
     nowhere = tmp_path / "nowhere.nii.gz"
     case = Case("1", "1", tmp_path / "scan.nii.gz", nowhere, scheme="spider", dataset="x", sequence="T2")
-    for mode in set(HONEST_MODES) - {"none"}:
-        assert _predict(open_segmenter, case, mode, None, tmp_path).grid.matches(thicker.grid)
+    for mode in set(HONEST_MODES) - {"none", "named"}:
+        server = SpineServer(open_segmenter, (case,), tmp_path)
+        assert server.predict(0, mode).grid.matches(thicker.grid)
 
 
 def test_stamped_modes_say_what_they_claim(
