@@ -329,3 +329,11 @@ def test_no_phrase_at_all_is_refused() -> None:
 
 def test_one_string_counts_as_one_phrase() -> None:
     assert [item.name for item in resolve_all("L4")] == ["L4 vertebra"]
+
+
+@pytest.mark.parametrize("text", ["no L4 vertebra", "not the spinal canal", "!L4 vertebra", "skip all discs"])
+def test_what_is_not_wanted_is_not_offered(text: str) -> None:
+    with pytest.raises(PromptError) as refused:
+        resolve(text)
+    assert "Nearest known" not in str(refused.value)
+    assert "nothing known is like" not in str(refused.value)
