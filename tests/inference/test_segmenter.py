@@ -91,6 +91,10 @@ def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
         "self", "volume", "prompts", "mode", "progress", "plan",
     ]  # fmt: skip
+    # What a user declares has calls of its own: `told`, and `anchored`, which takes words alone.
+    assert list(inspect.signature(Segmenter.anchored).parameters) == [
+        "self", "volume", "prompts", "anchors", "mode", "progress", "plan",
+    ]  # fmt: skip
 
 
 def test_the_oracle_is_stamped_and_says_the_reference(segmenter: Segmenter, scan: Volume) -> None:

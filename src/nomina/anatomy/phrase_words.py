@@ -117,8 +117,8 @@ def _read_sign(group: str, token: str) -> Word | None:
     match group:
         case "negation":
             raise PromptError(
-                f"{token!r} before a name says that it is not wanted; say what is, for example 'all vertebrae "
-                f"except L4'"
+                f"{token!r} before a name says that it is not wanted; say what is, for example "
+                f"'all vertebrae except L4'"
             )
         case "level":
             letters, digits = re.findall(r"[a-z]+|\d+", token)
