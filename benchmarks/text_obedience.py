@@ -23,6 +23,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,6 +73,18 @@ class Answer:
     """What the verdict said of the structure."""
 
 
+@cache
+def _asked(prompts: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...] | None:
+    """See `Seen.asked`; the same for every scan."""
+    try:
+        targets = resolve_targets(prompts, within=known)
+    except PromptError:
+        return None
+    if any(target.at for target in targets):
+        raise ValueError(f"{prompts} names a part, which this suite cannot judge")
+    return tuple(dict.fromkeys(target.structure.name for target in targets))
+
+
 @dataclass(frozen=True)
 class Seen:
     """One scan or piece: what was found in it, and what is there."""
@@ -90,13 +103,7 @@ class Seen:
 
     def asked(self, prompts: Sequence[str]) -> tuple[str, ...] | None:
         """Names of the structures that prompts give; None where they are refused."""
-        try:
-            targets = resolve_targets(prompts, within=self.known)
-        except PromptError:
-            return None
-        if any(target.at for target in targets):
-            raise ValueError(f"{prompts} names a part, which this suite cannot judge")
-        return tuple(dict.fromkeys(target.structure.name for target in targets))
+        return _asked(tuple(prompts), self.known)
 
     def num_voxels(self, name: str) -> int:
         """Voxels of the mask of one structure."""

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from nomina.anatomy.resolve import resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference import segmenter as segmenter_module
+from nomina.inference.parts import only_asked
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements
@@ -63,6 +65,27 @@ def test_asking_for_less_gives_the_same_masks(segmenter: Segmenter, scan: Volume
     canal = segmenter(scan, ["spinal canal"]).label_map
     np.testing.assert_array_equal(canal.array > 0, everything.mask("spinal canal"))
     assert everything.array.any()
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ["L4"],
+        ["the disc below L4", "canal"],
+        ["canal", "the disc below L4"],
+        ["everything but the canal"],
+        ["all vertebrae, not L4"],
+        ["canal at the level of L4"],
+    ],
+    ids=", ".join,
+)
+def test_what_is_asked_alone_is_what_is_cut_from_everything(
+    segmenter: Segmenter, scan: Volume, prompts: list[str]
+) -> None:
+    everything, alone = segmenter(scan, None), segmenter(scan, prompts)
+    cut = only_asked(everything, resolve_targets(prompts, within=segmenter.checkpoint.structures))
+    np.testing.assert_array_equal(alone.label_map.array, cut.label_map.array)
+    assert alone.verdicts == cut.verdicts
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[::2])
