@@ -255,7 +255,7 @@ def _swaps(seen: Seen) -> Iterator[Answer]:
             for prompts in ((first,), (second,), (first, second), (second, first)):
                 is_obeyed = seen.asked(prompts) == prompts and all(map(seen.is_own, prompts))
                 text, names = "; ".join(prompts), " and ".join(prompts)
-                is_false = not is_obeyed and any(map(seen.num_voxels, prompts))
+                is_false = any(seen.num_voxels(name) and not seen.is_own(name) for name in prompts)
                 verdict = "/".join(dict.fromkeys(map(seen.verdict, prompts)))
                 yield Answer("swap", seen.case, seen.piece, text, names, is_obeyed, is_false, verdict=verdict)
 
@@ -308,18 +308,22 @@ def table(answers: Sequence[Answer], doubtful: Sequence[str]) -> str:
     """A line per kind and sort of scan."""
     lines = ["| kind | scans | prompts | obeyed (95 % interval) | same as the plain name | false masks |"]
     lines.append("|---|---|---|---|---|---|")
-    sorts = {
-        "real": lambda a: a.case and not a.case.startswith("phantom") and patient_of(a.case) not in doubtful,
-        "real, doubtful levels": lambda a: a.case and patient_of(a.case) in doubtful,
-        "phantoms": lambda a: a.case.startswith("phantom"),
-        "any": lambda a: not a.case,
-    }
     for kind in dict.fromkeys(answer.kind for answer in answers):
-        for sort, belongs in sorts.items():
-            chosen = [a for a in answers if a.kind == kind and belongs(a)]
-            if chosen:
-                lines.append(f"| {kind} | {sort} | {_cells(chosen, kind)} |")
+        groups: dict[str, list[Answer]] = {}
+        for answer in answers:
+            if answer.kind == kind:
+                groups.setdefault(_sort(answer, doubtful), []).append(answer)
+        lines += [f"| {kind} | {sort} | {_cells(chosen, kind)} |" for sort, chosen in sorted(groups.items())]
     return "\n".join(lines)
+
+
+def _sort(answer: Answer, doubtful: Sequence[str]) -> str:
+    """What sort of scan a prompt was put to."""
+    if not answer.case:
+        return "any"
+    sort = "phantoms" if answer.case.startswith("phantom") else "real"
+    sort += ", doubtful levels" if patient_of(answer.case) in doubtful else ""
+    return f"{sort}, {'whole' if answer.piece == 'whole' else 'pieces'}"
 
 
 def _cells(chosen: Sequence[Answer], kind: str) -> str:
