@@ -57,9 +57,15 @@ def with_anchors(
     return AnchoredNaming(LevelNaming(classes, 1.0, levels, "; ".join(found.decided_by)), names)
 
 
-def facts_of_all(facts: PredictedFacts | None, num_structures: int) -> PredictedFacts | None:
-    """The same facts for so many structures; of those without a class the network says nothing."""
+def facts_under_anchors(facts: PredictedFacts | None, structures: Sequence[str]) -> PredictedFacts | None:
+    """The same facts, for these structures, without what the network says of levels: it meant other names.
+
+    Args:
+        facts: Facts of the model's structures, which come first in `structures`.
+        structures: See `AnchoredNaming.structures`.
+    """
     if facts is None:
         return None
-    missing = num_structures - len(facts.presence)
-    return replace(facts, presence=torch.nn.functional.pad(facts.presence, (0, missing)))
+    presence = torch.nn.functional.pad(facts.presence, (0, len(structures) - len(facts.presence)))
+    is_level = torch.tensor([spine_kind(name) is not None for name in structures], device=presence.device)
+    return replace(facts, presence=presence.masked_fill(is_level, 0.0))

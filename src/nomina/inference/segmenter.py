@@ -19,7 +19,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.anchored import facts_of_all, with_anchors
+from nomina.inference.anchored import facts_under_anchors, with_anchors
 from nomina.inference.blocks import nameable, segment_blocks
 from nomina.inference.cleaning import without_islands
 from nomina.inference.footprint import pixel_bytes
@@ -302,7 +302,7 @@ class Segmenter:
             anchored = with_anchors(naming, classes.grid, known, anchors)
             naming, new = anchored.naming, anchored.structures[len(known) :]
             known, asked = anchored.structures, (*asked, *(new if prompts is None else ()))
-            facts = facts_of_all(facts, len(known))
+            facts = facts_under_anchors(facts, known)
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
