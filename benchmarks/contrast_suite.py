@@ -209,7 +209,9 @@ def class_wise(scores: CaseScores) -> float:
 
 def table(scores: Sequence[Score], doubtful: Sequence[str]) -> str:
     """A line per look: means, and what it costs against the unchanged scan with intervals over patients."""
-    lines = ["| look | scans | class-wise | label-free | vertebrae / discs / canal | costs | label-free |"]
+    lines = [
+        "| look | scans | class-wise | label-free | vertebrae / discs / canal | cost by name | label-free |"
+    ]
     lines.append("|---|---|---|---|---|---|---|")
     for look in dict.fromkeys(score.look for score in scores):
         chosen = [score for score in scores if score.look == look]
