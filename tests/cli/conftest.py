@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pydicom
@@ -89,6 +90,17 @@ class FakeSegmenter:
         provenance["machine"] = {"device": "cpu", "threads": torch.get_num_threads(), "cpu": "AVX2"}
         label_map = LabelMap(array, volume.grid, names=names, scheme="nomina")
         return Segmentation(label_map, tuple(verdicts), tuple(prompts or ()), provenance)
+
+    def anchored(
+        self, volume: Volume, prompts: Sequence[str] | None, anchors: Sequence[str], **options: Any
+    ) -> Segmentation:
+        """The same masks with L4 and L5 under each other's name, and what was said."""
+        result = self(volume, prompts, **options)
+        l4, l5 = structure("L4 vertebra").label, structure("L5 vertebra").label
+        array = result.label_map.array.copy()
+        array[result.label_map.array == l4], array[result.label_map.array == l5] = l5, l4
+        provenance = {**result.provenance, "anchors": list(anchors)}
+        return replace(result, label_map=replace(result.label_map, array=array), provenance=provenance)
 
 
 @pytest.fixture

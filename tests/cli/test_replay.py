@@ -53,11 +53,36 @@ def test_a_card_gives_the_same_mask_again(run_nomina: Run, scan: Path, options: 
 
 def test_a_card_says_what_was_asked_and_no_path(run_nomina: Run, scan: Path, tmp_path: Path) -> None:
     card = card_of(run_nomina, scan, "-p", "L4-5 disk", "--scheme", "spider")
-    assert card["asked"] == {"prompts": ["L4-5 disk"], "mode": "predicted", "scheme": "spider"}
+    assert card["asked"] == {
+        "prompts": ["L4-5 disk"],
+        "anchors": [],
+        "mode": "predicted",
+        "scheme": "spider",
+    }
     assert len(card["scan"]["sha256"]) == len(card["output"]["voxels_sha256"]) == 64
     assert {"nomina", "torch", "numpy"} <= set(card["versions"])
     assert str(tmp_path) not in Path("run.json").read_text()
     assert card_of(run_nomina, scan, "--all", "--card-paths")["scan"]["path"] == str(tmp_path / scan)
+
+
+def test_anchors_are_in_the_card_and_the_json_file_and_are_replayed(run_nomina: Run, scan: Path) -> None:
+    without = card_of(run_nomina, scan, "--all")
+    card = card_of(run_nomina, scan, "--all", "--anchor", "lowest vertebra is L5")
+    assert card["asked"]["anchors"] == ["lowest vertebra is L5"]
+    assert json.loads(Path("scan_seg.json").read_text())["anchors"] == ["lowest vertebra is L5"]
+    assert card["output"]["voxels_sha256"] != without["output"]["voxels_sha256"]
+    assert run_nomina("replay", "run.json")[0] == 0
+    change("asked", anchors=[])
+    code, _, err = run_nomina("replay", "run.json")
+    assert code == 1
+    assert "not the same" in err
+
+
+def test_a_card_of_before_there_were_anchors_is_replayed(run_nomina: Run, scan: Path) -> None:
+    card = card_of(run_nomina, scan, "--all")
+    del card["asked"]["anchors"]
+    Path("run.json").write_text(json.dumps(card))
+    assert run_nomina("replay", "run.json")[0] == 0
 
 
 def test_several_scans_have_a_card_each_beside_their_label_maps(run_nomina: Run, scan: Path) -> None:

@@ -408,3 +408,24 @@ def test_a_series_of_several_scans_is_wrong_usage(run: Run, tmp_path: Path) -> N
     code, _, err = run("a.nii.gz", "--all", "--series", "1.2.3")
     assert code == 1
     assert "only DICOM has series" in err
+
+
+def test_a_result_of_other_anchors_is_made_again(run: Run, scan: Path) -> None:
+    anchored = (scan, "--all", "--anchor", "lowest vertebra is L5")
+    run(scan, "--all")
+    _, _, err = run(*anchored, "--skip-existing")
+    assert "made with other anchors (none)" in err
+    assert "skipped 1 of 1" in run(*anchored, "--skip-existing")[2]
+    _, _, err = run(scan, "--all", "--skip-existing")
+    assert "made with other anchors (lowest vertebra is L5)" in err
+
+
+def test_anchors_are_understood_before_anything_is_loaded(run: Run, scan: Path, fake: Any) -> None:
+    code, _, err = run(scan, "--all", "--anchor", "L4 is somewhere")
+    assert code == 1
+    assert "not understood" in err
+    write_scan(Path("other.nii.gz"))
+    code, _, err = run(scan, "other.nii.gz", "--all", "--anchor", "L4 is here: 1,2,3")
+    assert code == 2
+    assert "a place in one scan" in err
+    assert fake.loaded == []

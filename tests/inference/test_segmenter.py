@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from nomina.anatomy.resolve import resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference import segmenter as segmenter_module
+from nomina.inference.parts import only_asked
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements
@@ -65,6 +67,27 @@ def test_asking_for_less_gives_the_same_masks(segmenter: Segmenter, scan: Volume
     assert everything.array.any()
 
 
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ["L4"],
+        ["the disc below L4", "canal"],
+        ["canal", "the disc below L4"],
+        ["everything but the canal"],
+        ["all vertebrae, not L4"],
+        ["canal at the level of L4"],
+    ],
+    ids=", ".join,
+)
+def test_what_is_asked_alone_is_what_is_cut_from_everything(
+    segmenter: Segmenter, scan: Volume, prompts: list[str]
+) -> None:
+    everything, alone = segmenter(scan, None), segmenter(scan, prompts)
+    cut = only_asked(everything, resolve_targets(prompts, within=segmenter.checkpoint.structures))
+    np.testing.assert_array_equal(alone.label_map.array, cut.label_map.array)
+    assert alone.verdicts == cut.verdicts
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[::2])
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (True, True, True)])
 def test_a_reoriented_scan_gives_the_same_masks_in_the_world(
@@ -90,6 +113,10 @@ def test_volumes_of_verdicts_are_those_of_the_masks(segmenter: Segmenter, scan: 
 def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
         "self", "volume", "prompts", "mode", "progress", "plan",
+    ]  # fmt: skip
+    # What a user declares has calls of its own: `told`, and `anchored`, which takes words alone.
+    assert list(inspect.signature(Segmenter.anchored).parameters) == [
+        "self", "volume", "prompts", "anchors", "mode", "progress", "plan",
     ]  # fmt: skip
 
 

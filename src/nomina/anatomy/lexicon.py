@@ -33,8 +33,11 @@ class Word:
     """A warning for who uses this word, because it means more or less than what nomina gives."""
 
 
-REFUSED = ("no", "non", "neither", "nor", "never")
-"""Negations that leave open what is wanted."""
+REFUSED = (
+    *("no", "non", "neither", "nor", "never", "none", "nothing"),
+    *("dont", "doesnt", "isnt", "arent", "cannot", "cant", "wont", "shouldnt", "mustnt"),
+)
+"""Negations that leave open what is wanted; apostrophes are gone when they are looked up."""
 
 FILLERS = (
     *("the", "a", "an", "of", "in", "from", "please", "whole", "entire", "complete", "only", "just"),
@@ -59,8 +62,9 @@ REWRITES: tuple[tuple[str, str], ...] = (
     (r"\b(?:superior|cranial|cephalad|rostral) to\b|\bon top of\b", "above"),
     (r"\b(?:inferior|caudal) to\b", "below"),
     (r"\b(?:at|on) (?:the )?(?:same )?(?:level|height)s? (?:of|as)\b", "at"),
-    (r"\b(?:apart from|other than|except for|with the exception of|leaving out)\b", "except"),
-    (r"\b(?:but not|but without|and not)\b", "except"),
+    (r"\b(?:apart from|other than|except for|with the exception of|leav(?:e|ing) out)\b", "except"),
+    (r"\b(?:but not|but without|and not|(?:that|which) (?:is|are) not)\b", "except"),
+    (r"\bdo not\b", "dont"),
     (r"\bvertebrae of (?:the )?(?=\S+ dis[ck]\b)", "vertebrae beside "),
     (
         r"\b(dis[ck]s|disci) of (?:the )?"
@@ -136,7 +140,8 @@ LEXICON: dict[str, Word] = {
     **_entries("relation", "at behind", "at"),
     **_entries("extreme", "lowest lowermost bottommost bottom last", "lowest"),
     **_entries("extreme", "highest uppermost topmost top", "highest"),
-    **_entries("except", "except excluding exclude without minus but not", "except"),
+    **_entries("except", "except excluding exclude excluded excl without minus but not", "except"),
+    **_entries("except", "skip omit ignore", "except"),
     **_entries("inclusive", "inclusive inclusively incl", "inclusive"),
     **_entries("side", "left sinister sinistri sinistra sinistrae sinistrum", "left"),
     **_entries("side", "right dexter dextri dextra dextrae dextrum", "right"),

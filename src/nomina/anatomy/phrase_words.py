@@ -16,7 +16,8 @@ _OPENING = re.compile(
 )
 
 _PATTERN = re.compile(
-    r"""(?P<ordinal>\d{1,2}(?:st|nd|rd|th)(?![a-z0-9]))
+    r"""(?P<negation>!+)
+    | (?P<ordinal>\d{1,2}(?:st|nd|rd|th)(?![a-z0-9]))
     | (?P<level>(?<![a-z])(?:th|[cdtls])[ ]?-?[ ]?\d{1,3}(?=$|[^a-z0-9]|(?:th|[cdtls])\d))
     | (?P<number>\d{1,3}(?![a-z0-9]))
     | (?P<word>[a-z]+(?![a-z0-9]))
@@ -41,18 +42,39 @@ def read_words(text: str) -> tuple[tuple[Word, ...], tuple[str, ...]]:
 
 
 def normalise(text: str) -> str:
-    """Lower case, plain dashes, slashes and spaces; brackets, quotes and closing marks removed."""
+    """Lower case, plain dashes, slashes and spaces; brackets, quotes and closing marks removed.
+
+    An exclamation mark before a word, which is "not" to programmers, stays.
+    """
     text = unicodedata.normalize("NFKC", text).casefold()
+    text = re.sub(r"(?<=n)['’](?=t\b)", "", text)
     text = "".join("-" if unicodedata.category(c) == "Pd" or c in "−⁃" else c for c in text)
     text = re.sub(r"(?<=\w) ?\.{2,} ?(?=\w)", " to ", text)
-    text = re.sub(r"[()\[\]\"'“”‘’.:!?_]", " ", text.replace("\\", "/"))
+    text = re.sub(r"[()\[\]\"'“”‘’.:?_]", " ", text.replace("\\", "/"))
+    text = re.sub(r"(?<=\w)!+|!+\s*$", " ", text)
     return re.sub(r"[^\S\n]+", " ", text).strip()
 
 
-def _read(text: str) -> tuple[list[Word], tuple[str, ...]]:
+def is_negated(text: str) -> bool:
+    """Whether a prompt says of something that it is not wanted."""
+    words = re.findall(r"[a-z]+|!", _plain(text))
+    return any(word in REFUSED or word == "!" or _is_except(word) for word in words)
+
+
+def _is_except(word: str) -> bool:
+    return word in LEXICON and LEXICON[word].kind == "except"
+
+
+def _plain(text: str) -> str:
+    """Normalised, without an opening such as "please segment", and with turns of several words rewritten."""
     plain = _OPENING.sub("", normalise(text))
     for pattern, replacement in REWRITES:
         plain = re.sub(pattern, replacement, plain)
+    return plain
+
+
+def _read(text: str) -> tuple[list[Word], tuple[str, ...]]:
+    plain = _plain(text)
     words: list[Word] = []
     corrections: list[str] = []
     unknown: list[str] = []
@@ -93,6 +115,11 @@ def _read_word(token: str) -> tuple[Word | None, str]:
 
 def _read_sign(group: str, token: str) -> Word | None:
     match group:
+        case "negation":
+            raise PromptError(
+                f"{token!r} before a name says that it is not wanted; say what is, for example "
+                f"'all vertebrae except L4'"
+            )
         case "level":
             letters, digits = re.findall(r"[a-z]+|\d+", token)
             return _level(LETTERS[letters], int(digits))
@@ -191,7 +218,10 @@ def _is_before_extreme(words: list[Word], index: int) -> bool:
 
 def _region_of_ordinal(words: list[Word], index: int) -> str:
     """Region named after an ordinal ("fourth and fifth lumbar vertebrae") or before it ("lumbar: fourth")."""
-    for word in words[index + 1 :]:
+    following = words[index + 1 :]
+    if [word.kind for word in following[:2]] == ["noun", "region"]:  # "fourth vertebra of the lumbar spine"
+        return following[1].region
+    for word in following:
         if word.kind == "region":
             return word.region
         if word.kind not in ("ordinal", "list", "join"):

@@ -14,7 +14,7 @@ from functools import cache
 from nomina.anatomy.expressions import Expression, without
 from nomina.anatomy.phrase_items import Sentence, sentences
 from nomina.anatomy.phrase_relations import compiled
-from nomina.anatomy.phrase_words import normalise, read_words
+from nomina.anatomy.phrase_words import is_negated, normalise, read_words
 from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
 
@@ -109,9 +109,7 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
         if not meant:
             raise PromptError("the phrase is empty")
     except PromptError as error:
-        near = nearest_phrases(text, allowed)
-        hint = f". Nearest known: {', '.join(map(repr, near))}" if near else ", and nothing known is like it"
-        raise PromptError(f"{text[:80]!r} is not understood: {error}{hint}") from None
+        raise PromptError(f"{text[:80]!r} is not understood: {error}{_hint(text, allowed)}") from None
     targets = [target for expression in meant for target in _restrict(expression, allowed)]
     return Explanation(
         text,
@@ -120,6 +118,13 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
         corrections,
         tuple(dict.fromkeys(warning for expression in meant for warning in expression.warnings)),
     )
+
+
+def _hint(text: str, allowed: Collection[str]) -> str:
+    if is_negated(text):  # What is like the phrase is then what is not wanted.
+        return ""
+    near = nearest_phrases(text, allowed)
+    return f". Nearest known: {', '.join(map(repr, near))}" if near else ", and nothing known is like it"
 
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:

@@ -101,7 +101,11 @@ def _made_again(
         plan = replace(plan, look_batch=memory["look_batch"], slice_batch=memory["slice_batch"])
     # Sums are taken in another order by another number of threads, and in batches of another size.
     with _threads(machine["threads"]):
-        found = segmenter(volume, asked["prompts"], mode=asked["mode"], plan=plan)
+        # Cards of before there were anchors have none.
+        if anchors := asked.get("anchors"):
+            found = segmenter.anchored(volume, asked["prompts"], anchors, mode=asked["mode"], plan=plan)
+        else:
+            found = segmenter(volume, asked["prompts"], mode=asked["mode"], plan=plan)
     return in_scheme(found, load_scheme(asked["scheme"])).label_map, found.provenance["machine"]["cpu"]
 
 

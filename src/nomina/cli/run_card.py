@@ -41,6 +41,7 @@ def run_card(result: Segmentation, *, scan: Path, output: Path, model_path: Path
         "scan": {"name": scan.resolve().name, "sha256": scan_sha256(scan)},
         "asked": {
             "prompts": None if everything else list(result.prompts),
+            "anchors": list(provenance.get("anchors", ())),
             "mode": provenance["mode"],
             "scheme": result.label_map.scheme,
         },

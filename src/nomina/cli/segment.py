@@ -59,6 +59,15 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Anchors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor",
+        metavar="WORDS",
+        help='What is known of the levels: "lowest disc is L5/S1" or "L4 is here: x,y,z" (world mm, RAS); '
+        "repeatable.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -94,6 +103,7 @@ def segment(
     inputs: Inputs,
     prompt: Prompts = None,
     everything: Everything = False,
+    anchor: Anchors = None,
     model: Model = None,
     output: Output = None,
     scheme: Annotated[Scheme, typer.Option(help="Label values to write.")] = Scheme.nomina,
@@ -132,7 +142,8 @@ def segment(
     if series and skip_existing:
         raise typer.BadParameter("a result does not say which series it is of; leave --skip-existing out")
     _say_passed_over(work)
-    asked = Asked(tuple(words) if words else None, recorded_digest(folder), scheme, picture)
+    anchors = _known_anchors(anchor or [], len(work.jobs))
+    asked = Asked(tuple(words) if words else None, recorded_digest(folder), scheme, picture, anchors)
     waiting = _without_done(work, asked) if skip_existing else list(work.jobs)
     if waiting:
         from nomina.inference.segmenter import Segmenter
@@ -140,7 +151,9 @@ def segment(
         segmenter = Segmenter.load(model, device=device)
         segmenter.resolve(words)
         paths = folder if card_paths else None
-        request = _Request(segmenter, words, load_scheme(scheme), picture, limit_bytes, paths, series)
+        request = _Request(
+            segmenter, words, load_scheme(scheme), picture, limit_bytes, paths, series, anchors
+        )
         _segment_all(waiting, request, _print_json if as_json else _print_table)
     if fail_if_absent:
         _fail_if_absent(work.jobs)
@@ -212,6 +225,7 @@ class _Request:
     paths_of: Path | None
     """The checkpoint's folder, where run cards are to hold paths."""
     series_uid: str | None = None
+    anchors: tuple[str, ...] = ()
 
     def carry_out(
         self, job: "Job", report: Callable[[float], None], say: Callable[[str], None]
@@ -223,13 +237,26 @@ class _Request:
         volume = read_volume(job.source, series_uid=self.series_uid)
         plan = self.segmenter.plan(volume, self.words, max_memory_bytes=self.limit_bytes)
         say(plan.sentence())
-        found = self.segmenter(volume, self.words, progress=report, plan=plan)
+        if self.anchors:
+            found = self.segmenter.anchored(volume, self.words, self.anchors, progress=report, plan=plan)
+        else:
+            found = self.segmenter(volume, self.words, progress=report, plan=plan)
         result = in_scheme(found, self.scheme)
         card = None
         if job.card is not None:
             card = run_card(result, scan=job.source, output=job.label_map, model_path=self.paths_of)
         job.write(result, picture_of=volume if self.has_picture else None, card=card)
         return result
+
+
+def _known_anchors(anchors: list[str], num_scans: int) -> tuple[str, ...]:
+    """The anchors, each understood; a point in one scan is none in another."""
+    from nomina.assessment.level_anchors import parse_anchor
+
+    for words in anchors:
+        if isinstance(parse_anchor(words).place, tuple) and num_scans > 1:
+            raise typer.BadParameter(f"--anchor {words!r} is a place in one scan, got {num_scans} scans")
+    return tuple(anchors)
 
 
 def _without_done(work: "Work", asked: "Asked") -> "list[Job]":

@@ -106,12 +106,16 @@ class Asked:
     model_digest: str | None
     scheme: str
     has_picture: bool = False
+    anchors: tuple[str, ...] = ()
 
     def difference(self, sidecar: Mapping[str, Any]) -> str | None:
         """What a result's JSON file says otherwise, in words; None where it says the same."""
         words = [prompt.get("words") for prompt in sidecar.get("prompts") or ()]
         if words != list(self.words or ()):
             return f"it was made from other words ({', '.join(map(str, words)) or '--all'})"
+        anchors = tuple(sidecar.get("anchors") or ())
+        if anchors != self.anchors:
+            return f"it was made with other anchors ({', '.join(map(str, anchors)) or 'none'})"
         model = sidecar.get("model") or {}
         if model.get("digest") != self.model_digest:
             return f"it was made by another model ({model.get('name')}, {str(model.get('digest'))[:12]})"

@@ -13,12 +13,14 @@ from torch import Tensor
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
-from nomina.errors import CheckpointError, ConfigError, VolumeError
+from nomina.assessment.level_anchors import Anchor, parse_anchor
+from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation, isotropic_grid
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.inference.anchored import facts_under_anchors, with_anchors
 from nomina.inference.block_plan import BlockMemoryPlan, BlockScan, plan_block_memory
 from nomina.inference.blocks import segment_blocks
 from nomina.inference.cleaning import without_islands
@@ -129,6 +131,44 @@ class Segmenter:
             VolumeError: The scan is of another modality than the model's, or not sagittal.
         """
         return self._segment(volume, prompts, mode, None, progress, plan)
+
+    def anchored(
+        self,
+        volume: Volume,
+        prompts: Sequence[str] | None,
+        anchors: Sequence[str],
+        *,
+        mode: PromptMode = "predicted",
+        progress: Callable[[float], None] | None = None,
+        plan: MemoryPlan | BlockMemoryPlan | BlockMemoryPlan | None = None,
+    ) -> Segmentation:
+        """Segment what the words name, with levels named by what a user knows of one or more.
+
+        The masks are those of a call without anchors; which level each is can be another.
+
+        Args:
+            volume: See `__call__`.
+            prompts: Words; None for every structure that the model knows, and for levels that the anchors
+                bring in besides, such as L6.
+            anchors: What is known, at least one: "lowest disc is L5/S1", "L4 is here: x,y,z" (mm, RAS).
+            mode: See `__call__`.
+            progress: See `__call__`.
+            plan: See `__call__`.
+
+        Raises:
+            PromptError: An anchor is not understood, hits no vertebra or disc, or contradicts another; the
+                checkpoint names no levels; or see `resolve`.
+            VolumeError: See `__call__`.
+        """
+        if isinstance(self.checkpoint.network, LACAF):
+            raise PromptError(
+                f"checkpoint {self.checkpoint.name} names no levels, so an anchor says nothing to it; leave "
+                f"the anchors out"
+            )
+        known = [parse_anchor(words) for words in anchors]
+        if not known:
+            raise PromptError("no anchor was given; say what is known, for example 'lowest disc is L5/S1'")
+        return self._segment(volume, prompts, mode, None, progress, plan, known)
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
@@ -254,6 +294,7 @@ class Segmenter:
         said: Mapping[str, str] | None,
         progress: Callable[[float], None] | None,
         plan: MemoryPlan | BlockMemoryPlan | None,
+        anchors: Sequence[Anchor] = (),
     ) -> Segmentation:
         prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets, known = self._targets(prompts), self.checkpoint.structures
@@ -280,6 +321,11 @@ class Segmenter:
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
         )
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
+        if anchors:
+            anchored = with_anchors(naming, classes.grid, known, anchors)
+            naming, new = anchored.naming, anchored.structures[len(known) :]
+            known, asked = anchored.structures, (*asked, *(new if prompts is None else ()))
+            facts = facts_under_anchors(facts, known)
         verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
@@ -291,6 +337,7 @@ class Segmenter:
                 **provenance(self.checkpoint, mode, volume.notes),
                 "memory": plan.as_dict(),
                 "levels_decided_by": naming.reason,
+                "anchors": [anchor.text for anchor in anchors],
             },
         )
         return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation

@@ -74,6 +74,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "structures": [_entry(name, values[name]) for name in asked if name in values],
         "partial": [{"label": value, "name": name} for value, name in _partial(segmentation).items()],
         "prompts": [_prompt(words, asked) for words in segmentation.prompts],
+        "anchors": list(provenance.get("anchors", ())),
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
         "grid": {
             "shape": list(label_map.grid.shape),
