@@ -257,7 +257,8 @@ class Segmenter:
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
         )
         naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
-        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
+        calibration = self.checkpoint.config.verdicts
+        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content, calibration)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
         segmentation = Segmentation(
