@@ -72,14 +72,20 @@ def main() -> None:
     parser.add_argument("--split", type=Path, help="JSON file with a list of patients for each part.")
     parser.add_argument("--part", default="validation", help="Which patients of the split.")
     parser.add_argument("--phantoms", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the first phantom, and of the pieces.")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Seed of the pieces, and of the first phantom ..."
+    )
+    parser.add_argument("--first-phantom", type=int, help="... unless this is another.")
     parser.add_argument("--crops", type=int, default=3)
+    parser.add_argument("--without-wholes", action="store_true", help="Judge the pieces only.")
     parser.add_argument("-o", "--output", type=Path, help="JSON file of all answers.")
     args = parser.parse_args()
     segmenter = Segmenter.load(args.model)
     answers: list[Answer] = []
     for case, volume, reference in scans(args):
         for piece, part, truth in pieces(case, volume, reference, args.crops, args.seed):
+            if args.without_wholes and piece == "whole":
+                continue
             answers += judged(segmenter(part, None), case, piece, truth, reference)
             print(f"{case} {piece}: {len(answers)} answers", flush=True)
             if args.output:
@@ -96,7 +102,8 @@ def scans(args: argparse.Namespace) -> Iterator[tuple[str, Volume, LabelMap]]:
         if chosen is None or path.name.split("_")[0] in chosen:
             reference = read_label_map(args.references / path.name, scheme="spider")
             yield path.name.split(".")[0], read_volume(path).canonical(), reference.canonical()
-    for seed in range(args.seed, args.seed + args.phantoms):
+    first = args.seed if args.first_phantom is None else args.first_phantom
+    for seed in range(first, first + args.phantoms):
         volume, reference = phantom_case(seed)
         yield f"phantom_{seed:05d}", volume.canonical(), reference.canonical()
 
