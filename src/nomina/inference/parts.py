@@ -150,8 +150,10 @@ def _verdict(whole: Verdict, ends: Sequence[Verdict], missing: Sequence[str], vo
     if volume_ml == 0 and whole.volume_ml > 0:
         reason = "it does not reach the height asked for"
         return replace(whole, presence="absent", reason=reason, volume_ml=0.0, is_calibrated=False)
+    is_doubtful = volume_ml > 0 and any(end.presence == "uncertain" for end in ends)
     return replace(
         whole,
+        presence="uncertain" if is_doubtful else whole.presence,
         score=min(whole.score, *(end.score for end in ends)),
         reason=f"{volume_ml:.1f} ml at the height asked for; of the whole: {whole.reason}",
         volume_ml=volume_ml,
