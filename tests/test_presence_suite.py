@@ -78,7 +78,7 @@ def test_what_is_less_than_half_there_is_not_asked() -> None:
 
 
 def answer(score: float, verdict: str, *, is_there: bool, is_right: bool, case: str = "5") -> Answer:
-    evidence = {"probability": score, "level": 0.9, "size": 1.0}
+    evidence = {"probability": score, "level": 0.9}
     return Answer(case, "whole", "L5 vertebra", is_there, is_right, verdict, score, False, True, evidence)
 
 
@@ -115,7 +115,7 @@ def test_pieces_follow_from_case_and_seed_and_keep_the_place_in_the_world() -> N
 
 def test_answers_are_scored_anew_and_uncertain_below_the_limit() -> None:
     calibration = VerdictCalibration(
-        found=Logistic(intercept=0.0, weights={"probability": 1.0, "level": 0.0, "size": 0.0}),
+        found=Logistic(intercept=0.0, weights={"probability": 1.0, "level": 0.0}),
         missing=Logistic(intercept=0.0, weights={"unseen": 0.0, "level": 0.0, "distance": 0.0}),
         weights_sha256="",
         fitted_on="",

@@ -18,15 +18,15 @@ from nomina.config import parse_config, to_plain
 from nomina.errors import ConfigError
 
 FORMULA = VerdictCalibration(
-    found=Logistic(intercept=0.5, weights={"probability": 1.0, "level": 0.5, "size": 0.2}),
+    found=Logistic(intercept=0.5, weights={"probability": 1.0, "level": 0.5}),
     missing=Logistic(intercept=1.0, weights={"unseen": 0.5, "level": 0.3, "distance": 1.0}),
     weights_sha256="ab" * 32,
     fitted_on="nothing",
 )
 
 
-def found(probability: float, level: float = 0.9, size: float = 1.0) -> dict[str, float]:
-    return {"probability": probability, "level": level, "size": size}
+def found(probability: float, level: float = 0.9) -> dict[str, float]:
+    return {"probability": probability, "level": level}
 
 
 def missing(unseen: float, level: float = 0.9, distance: float = 1.0) -> dict[str, float]:
@@ -68,7 +68,7 @@ def test_a_miscalibrated_set_gets_calibrated_on_findings_that_were_not_fitted() 
     assert calibration.score(missing(0.5)) == pytest.approx(0.9, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["probability", "level", "size"])
+@pytest.mark.parametrize("name", ["probability", "level"])
 def test_better_evidence_never_lowers_the_score_of_a_mask(name: str) -> None:
     rng = np.random.default_rng(1)
     # Truth that runs against the evidence: a weight of 0 is the best that is allowed.
@@ -82,11 +82,11 @@ def test_better_evidence_never_lowers_the_score_of_a_mask(name: str) -> None:
 
 
 def test_scores_are_those_of_the_formula_and_never_certain() -> None:
-    expected = 1 / (1 + np.exp(-(0.5 + np.log(0.7 / 0.3) + 0.5 * np.log(0.9 / 0.1) + 0.2 * np.log(0.5))))
-    assert FORMULA.score(found(0.7, 0.9, 0.5)) == pytest.approx(expected, abs=5e-4)
+    expected = 1 / (1 + np.exp(-(0.5 + np.log(0.7 / 0.3) + 0.5 * np.log(0.9 / 0.1))))
+    assert FORMULA.score(found(0.7, 0.9)) == pytest.approx(expected, abs=5e-4)
     expected = 1 / (1 + np.exp(-(1.0 + 0.5 * np.log(0.2 / 0.8) + 0.3 * np.log(0.6 / 0.4) + 1.0 * 2)))
     assert FORMULA.score(missing(0.2, 0.6, 2)) == pytest.approx(expected, abs=5e-4)
-    assert FORMULA.score(found(1.0, 1.0, 1.0)) == MOST_SURE
+    assert FORMULA.score(found(1.0, 1.0)) == MOST_SURE
     assert FORMULA.score(missing(1.0, 1.0, 9)) == FORMULA.score(missing(1.0, 1.0, 3)) == MOST_SURE
 
 
@@ -94,7 +94,7 @@ def test_what_is_saved_as_json_comes_back_the_same() -> None:
     text = json.dumps(to_plain(FORMULA))
     back = parse_config(VerdictCalibration, json.loads(text), source="config.json")
     assert back == FORMULA
-    assert back.score(found(0.4321, 0.77, 0.3)) == FORMULA.score(found(0.4321, 0.77, 0.3))
+    assert back.score(found(0.4321, 0.77)) == FORMULA.score(found(0.4321, 0.77))
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,23 @@ def test_what_is_saved_as_json_comes_back_the_same() -> None:
         ({"version": 2}, "version"),
         ({"found": {"intercept": 0, "weights": {"probability": 1}}}, "fit it again"),
         (
-            {"found": {"intercept": float("nan"), "weights": {"probability": 1, "level": 1, "size": 1}}},
+            {
+                "found": {
+                    "intercept": float("nan"),
+                    "weights": {"probability": 1, "level": 1},
+                }
+            },
             "finite",
         ),
-        ({"found": {"intercept": 0, "weights": {"probability": -1, "level": 1, "size": 1}}}, "greater than"),
+        (
+            {
+                "found": {
+                    "intercept": 0,
+                    "weights": {"probability": -1, "level": 1},
+                }
+            },
+            "greater than",
+        ),
         ({"code": "import os"}, "code"),
     ],
 )

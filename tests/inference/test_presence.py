@@ -205,7 +205,7 @@ def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(sh
 
 
 CALIBRATION = VerdictCalibration(
-    found=Logistic(intercept=2.0, weights={"probability": 1.0, "level": 1.0, "size": 0.0}),
+    found=Logistic(intercept=2.0, weights={"probability": 1.0, "level": 1.0}),
     missing=Logistic(intercept=1.0, weights={"unseen": 1.0, "level": 0.0, "distance": 1.0}),
     weights_sha256="",
     fitted_on="made up",
@@ -224,8 +224,8 @@ def test_a_calibrated_score_follows_from_the_evidence_that_the_verdict_states() 
     for name in ("L5 vertebra", "spinal canal", "L1 vertebra"):
         assert found[name].is_calibrated
         assert found[name].score == CALIBRATION.score(found[name].evidence)
-    assert found["L5 vertebra"].evidence == {"probability": 0.8, "level": 1.0, "size": 1.0}
-    assert found["L1 vertebra"].evidence == pytest.approx({"unseen": 0.7, "level": 1.0, "distance": 3.0})
+    assert found["L5 vertebra"].evidence == {"probability": 0.8, "level": 0.5}
+    assert found["L1 vertebra"].evidence == pytest.approx({"unseen": 0.7, "level": 0.5, "distance": 3.0})
 
 
 def test_a_calibrated_verdict_is_uncertain_where_its_score_is_low_and_says_so() -> None:

@@ -328,7 +328,7 @@ def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> No
 
 def calibration_of(folder: Path) -> VerdictCalibration:
     return VerdictCalibration(
-        found=Logistic(intercept=0.25, weights={"probability": 1.125, "level": 0.5, "size": 0.0}),
+        found=Logistic(intercept=0.25, weights={"probability": 1.125, "level": 0.5}),
         missing=Logistic(intercept=1.0, weights={"unseen": 0.5, "level": 0.25, "distance": 1.0}),
         weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         fitted_on="made up",

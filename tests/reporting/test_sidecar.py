@@ -54,7 +54,7 @@ def test_verdicts_are_read_back_unchanged(segmentation: Segmentation, tmp_path: 
 
 
 def test_the_file_says_what_a_score_means_and_whether_it_is_calibrated(segmentation: Segmentation) -> None:
-    evidence = {"probability": 0.9, "level": 0.98, "size": 1.0}
+    evidence = {"probability": 0.9, "level": 0.98}
     first, *rest = segmentation.verdicts
     calibrated = replace(first, is_calibrated=True, evidence=evidence)
     data = sidecar(replace(segmentation, verdicts=(calibrated, *rest)))

@@ -28,7 +28,7 @@ SURE_SCORE = 0.9
 """A verdict of a lower score is reported as uncertain [choice: a stated verdict is wrong once in ten at most,
 and less often on average]."""
 
-PENALTY = 0.01
+PENALTY = 0.001
 """Of the squared weights, against the mean log loss [choice: keeps them finite where the evidence separates
 right from wrong]."""
 
@@ -43,23 +43,18 @@ def _logit(share: float) -> float:
     return float(np.log(cut / (1 - cut)))
 
 
-def _log_size(share: float) -> float:
-    return float(np.log(min(max(share, 0.05), 1.0)))
-
-
 Term = Callable[[float], float]
 
 FEATURES: Mapping[str, Mapping[str, Term]] = {
-    "found": {"probability": _logit, "level": _logit, "size": _log_size},
+    "found": {"probability": _logit, "level": _logit},
     "missing": {"unseen": _logit, "level": _logit, "distance": lambda levels: min(levels, 3.0)},
 }
 """Evidence of each kind of finding, and the term that stands for it.
 
 found    probability  mean probability of the mask's kind over its voxels
-         level        how sure its level is: the smaller of the naming's confidence and the slices' agreement
-         size         volume against the median of its kind in the scan
+         level        probability of its level's name; 1 for what has no level, 0.5 where nothing decided it
 missing  unseen       1 − probability, read off the whole picture, that the structure is in view
-         level        how sure the level of the nearest end of the column is
+         level        the same, of the nearest end of the column
          distance     levels between that end and the structure; 0 between found neighbours
 """
 
@@ -78,7 +73,7 @@ class VerdictCalibration:
     """What turns the evidence of a verdict into its score; kept in a checkpoint's config.
 
     Example:
-        calibration.score({"probability": 0.9, "level": 0.95, "size": 1.0})
+        calibration.score({"probability": 0.9, "level": 0.95})
     """
 
     version: Literal[1] = 1

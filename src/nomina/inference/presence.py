@@ -58,11 +58,19 @@ class _Found:
     """How sure its level is; None for what has no level."""
     reason: str = ""
     """What decided its level."""
+    has_level: bool = False
 
     @property
     def level_confidence(self) -> float:
-        """How sure its name is, 0 to 1: the smaller of the naming's confidence and the slices' agreement."""
+        """Without a calibration: the smaller of the level's probability and the slices' agreement."""
         return min(self.agreement, self.level.confidence if self.level else 1.0)
+
+    @property
+    def level_evidence(self) -> float:
+        """Probability of its level's name; 0.5 where nothing decided it, as with fewer than two discs."""
+        if self.level is not None:
+            return self.level.confidence
+        return 0.5 if self.has_level else 1.0
 
     @property
     def is_level_sure(self) -> bool:
@@ -197,11 +205,7 @@ def _present(name: str, found: Mapping[str, _Found]) -> _Finding:
     doubts = list(_doubts(name, item))
     if item.confidence < SURE:
         doubts.insert(0, "its mask is faint")
-    evidence = {
-        "probability": round(item.confidence, 4),
-        "level": round(item.level_confidence, 4),
-        "size": round(item.volume_ml / _median_volume(name, found), 4),
-    }
+    evidence = {"probability": round(item.confidence, 4), "level": round(item.level_evidence, 4)}
     return _Finding(
         name,
         "present",
@@ -214,12 +218,6 @@ def _present(name: str, found: Mapping[str, _Found]) -> _Finding:
     )
 
 
-def _median_volume(name: str, found: Mapping[str, _Found]) -> float:
-    """Volume in ml that is usual for the kind of a found structure in its scan."""
-    kind = spine_kind(name)
-    return float(np.median([item.volume_ml for other, item in found.items() if spine_kind(other) == kind]))
-
-
 def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
     """The same with how sure its level is: that of its disc, or of the nearest one for a vertebra without."""
     rank = spine_rank(name)
@@ -228,7 +226,7 @@ def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
     levels = {spine_rank(disc): level for disc, level in naming.levels.items()}
     ranks = [other for other in levels if other is not None]
     nearest = levels[min(ranks, key=lambda other: abs(other - rank))] if ranks else None
-    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason)
+    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason, has_level=True)
 
 
 def _doubts(name: str, found: _Found) -> Iterator[str]:
@@ -272,10 +270,10 @@ def _missing(name: str, index: int, found: Mapping[str, _Found], facts: Predicte
         doubt = (
             "; the level of that end is uncertain" if distance <= 1 and not found[end].is_level_sure else ""
         )
-    level = found[end].level_confidence if end else 1.0
+    level = found[end].level_evidence if end else 1.0
     evidence = {"unseen": round(1 - seen, 4), "level": round(level, 4), "distance": float(distance)}
-    score = round(min(1 - seen, level) if stated == "outside" and doubt else 1 - seen, 3)
-    return _Finding(name, stated, score, reason, doubt, evidence=evidence)
+    score = min(1 - seen, found[end].level_confidence) if end and distance and doubt else 1 - seen
+    return _Finding(name, stated, round(score, 3), reason, doubt, evidence=evidence)
 
 
 def _place(name: str) -> int | None:
