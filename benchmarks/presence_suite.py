@@ -1,27 +1,33 @@
 """How often the verdicts are right, and what their scores mean: whole scans, and scans cut at random heights.
 
-python benchmarks/presence_suite.py -m spine-mr --images images/ --references masks/ --phantoms 20 --crops 3
+python benchmarks/presence_suite.py --images images/ --references masks/ --split splits.json --phantoms 12
 
 Each scan is judged whole and in `--crops` random pieces (40 to 90 % of its height). The references follow
 the SPIDER scheme. A structure is *there* in a piece that holds at least half of it, *missing* where none of
 it is; pieces that hold less of it, and what the reference calls partly visible, are left out. Levels keep
 the names of the whole scan, so a piece without the sacrum asks for more than can be known: the verdict
 "uncertain" is counted apart.
+
+A verdict is *right* where its mask lies on the structure of its name (most of the mask's voxels that the
+reference labels bear that name, and the structure is there), or where it has no mask and the structure is
+missing. *Presence right* asks less: whether the verdict "present" was given for what is there, wherever its
+mask lies.
 """
 
 import argparse
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.assessment.calibration import ReliabilityBin, calibration_error, reliability
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import find_volumes, read_volume
-from nomina.imaging.segmentation import Verdict
+from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
 from nomina.phantoms.render import phantom_case
@@ -30,7 +36,6 @@ PARTIAL = 100
 """SPIDER adds this to the label of a partly visible vertebra."""
 LEAST_SHARE = 0.5
 """Share of a structure from which it counts as there."""
-NUM_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,19 @@ class Answer:
     piece: str
     structure: str
     is_there: bool
+    is_right: bool
+    """Whether what is shown is right: the mask lies on a structure of its name, or neither is there."""
     verdict: str
-    probability: float
-    """That the structure is there, as the verdict and its score state it."""
+    score: float
+    is_calibrated: bool
     has_lowest: bool
     """Whether the piece holds the lowest disc, from which levels are counted."""
+    evidence: Mapping[str, float]
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the scan is a phantom's."""
+        return self.case.startswith("phantom")
 
 
 def main() -> None:
@@ -56,35 +69,41 @@ def main() -> None:
     parser.add_argument("-m", "--model", default="spine-mr")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--references", type=Path, help="Label maps of the same names, SPIDER scheme.")
+    parser.add_argument("--split", type=Path, help="JSON file with a list of patients for each part.")
+    parser.add_argument("--part", default="validation", help="Which patients of the split.")
     parser.add_argument("--phantoms", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the first phantom, and of the pieces.")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Seed of the pieces, and of the first phantom ..."
+    )
+    parser.add_argument("--first-phantom", type=int, help="... unless this is another.")
     parser.add_argument("--crops", type=int, default=3)
+    parser.add_argument("--without-wholes", action="store_true", help="Judge the pieces only.")
     parser.add_argument("-o", "--output", type=Path, help="JSON file of all answers.")
     args = parser.parse_args()
     segmenter = Segmenter.load(args.model)
     answers: list[Answer] = []
     for case, volume, reference in scans(args):
         for piece, part, truth in pieces(case, volume, reference, args.crops, args.seed):
-            answers += judged(segmenter, case, piece, part, truth, reference)
+            if args.without_wholes and piece == "whole":
+                continue
+            answers += judged(segmenter(part, None), case, piece, truth, reference)
             print(f"{case} {piece}: {len(answers)} answers", flush=True)
-    for title, chosen in (
-        ("all", answers),
-        ("lowest disc in view", [a for a in answers if a.has_lowest]),
-        ("lowest disc cut off", [a for a in answers if not a.has_lowest]),
-        ("real scans", [a for a in answers if not a.case.startswith("phantom")]),
-        ("phantoms", [a for a in answers if a.case.startswith("phantom")]),
-    ):
-        print(summary(title, chosen))
-    if args.output:
-        args.output.write_text(json.dumps([asdict(answer) for answer in answers], indent=1))
+            if args.output:
+                args.output.write_text(json.dumps([asdict(answer) for answer in answers], indent=1))
+    print(report(answers))
 
 
 def scans(args: argparse.Namespace) -> Iterator[tuple[str, Volume, LabelMap]]:
     """Name, scan and reference of each case, on canonical axes."""
+    chosen = (
+        {str(patient) for patient in json.loads(args.split.read_text())[args.part]} if args.split else None
+    )
     for path in find_volumes([args.images]).paths if args.images else ():
-        reference = read_label_map(args.references / path.name, scheme="spider")
-        yield path.name.split(".")[0], read_volume(path).canonical(), reference.canonical()
-    for seed in range(args.seed, args.seed + args.phantoms):
+        if chosen is None or path.name.split("_")[0] in chosen:
+            reference = read_label_map(args.references / path.name, scheme="spider")
+            yield path.name.split(".")[0], read_volume(path).canonical(), reference.canonical()
+    first = args.seed if args.first_phantom is None else args.first_phantom
+    for seed in range(first, first + args.phantoms):
         volume, reference = phantom_case(seed)
         yield f"phantom_{seed:05d}", volume.canonical(), reference.canonical()
 
@@ -115,10 +134,16 @@ def pieces(
         yield name, Volume(part, grid, modality=volume.modality, sequence=volume.sequence), truth
 
 
-def judged(
-    segmenter: Segmenter, case: str, piece: str, volume: Volume, truth: LabelMap, whole: LabelMap
-) -> Iterator[Answer]:
-    """The verdict of each structure that can be told there or missing."""
+def judged(result: Segmentation, case: str, piece: str, truth: LabelMap, whole: LabelMap) -> Iterator[Answer]:
+    """The verdict of each structure that can be told there or missing.
+
+    Args:
+        result: Of the piece, on canonical axes.
+        case: Name of the scan.
+        piece: Name of the piece.
+        truth: Reference of the piece.
+        whole: Reference of the scan.
+    """
     discs = [
         value
         for value, name in whole.names.items()
@@ -127,13 +152,24 @@ def judged(
     has_lowest = bool(discs) and _share(truth, whole, min(discs)) >= LEAST_SHARE
     # The scheme's own, since a reference need not name a vertebra of which it holds a part alone.
     values = {name: value for value, name in load_scheme("spider").labels.items()}
-    for verdict in segmenter(volume, None).verdicts:
+    for verdict in result.verdicts:
         value = values.get(verdict.structure)
         share = 0.0 if value is None else _share(truth, whole, value)
-        if share == 0 or share >= LEAST_SHARE:
-            there = share >= LEAST_SHARE
-            name, presence = verdict.structure, verdict.presence
-            yield Answer(case, piece, name, there, presence, _probability(verdict), has_lowest)
+        if 0 < share < LEAST_SHARE:
+            continue
+        is_there = share > 0
+        yield Answer(
+            case=case,
+            piece=piece,
+            structure=verdict.structure,
+            is_there=is_there,
+            is_right=_is_right(verdict, result.label_map, truth, value if is_there else None),
+            verdict=verdict.presence,
+            score=verdict.score,
+            is_calibrated=verdict.is_calibrated,
+            has_lowest=has_lowest,
+            evidence=verdict.evidence,
+        )
 
 
 def _share(truth: LabelMap, whole: LabelMap, value: int) -> float:
@@ -144,38 +180,62 @@ def _share(truth: LabelMap, whole: LabelMap, value: int) -> float:
     return 1e-6 if (truth.array == value + PARTIAL).any() else 0.0
 
 
-def _probability(verdict: Verdict) -> float:
-    is_found = verdict.presence == "present" or (verdict.presence == "uncertain" and verdict.volume_ml > 0)
-    return verdict.score if is_found else 1 - verdict.score
+def _is_right(verdict: Verdict, label_map: LabelMap, truth: LabelMap, value: int | None) -> bool:
+    """Whether mask and reference show the same; `value` is the structure's, None where it is missing."""
+    if verdict.volume_ml == 0 or value is None:
+        return verdict.volume_ml == 0 and value is None
+    under = truth.array[label_map.mask(verdict.structure)]
+    labelled = under[under != 0]
+    return bool(len(labelled)) and float((labelled == value).mean()) > 0.5
 
 
-def summary(title: str, answers: list[Answer]) -> str:
-    """Accuracy over decided and over all answers, share of uncertain ones, calibration error."""
+def report(answers: Sequence[Answer]) -> str:
+    """Tables over all answers and over parts of them, and the reliability of the scores."""
+    parts = {
+        "all": list(answers),
+        "lowest disc in view": [a for a in answers if a.has_lowest],
+        "lowest disc cut off": [a for a in answers if not a.has_lowest],
+        "real scans": [a for a in answers if not a.is_phantom],
+        "phantoms": [a for a in answers if a.is_phantom],
+    }
+    lines = [summary(title, chosen) for title, chosen in parts.items()]
+    for title in ("all", "real scans", "phantoms"):
+        if parts[title]:
+            lines += ["", f"{title}: score, answers, mean score, share right", *_table(bins_of(parts[title]))]
+    return "\n".join(lines)
+
+
+def _table(bins: Sequence[ReliabilityBin]) -> Iterator[str]:
+    for item in bins:
+        bar = "#" * round(40 * item.share_right)
+        yield (
+            f"  {item.low:.1f}-{item.high:.1f} {item.count:5d}  {item.mean_score:.2f}  "
+            f"{item.share_right:.2f} {bar}"
+        )
+
+
+def bins_of(answers: Sequence[Answer]) -> tuple[ReliabilityBin, ...]:
+    """How often answers are right, by their score, in ten ranges."""
+    return reliability(np.array([a.score for a in answers]), np.array([a.is_right for a in answers]))
+
+
+def summary(title: str, answers: Sequence[Answer]) -> str:
+    """Accuracy over decided answers, share of uncertain ones, calibration error."""
     if not answers:
         return f"{title}: none"
     decided = [a for a in answers if a.verdict != "uncertain"]
-    right = sum((a.verdict == "present") == a.is_there for a in decided)
-    text = (
-        f"{title}: {len(answers)} answers, "
-        f"right {right / max(1, len(decided)):.3f} of {len(decided)} decided, "
-        f"{right / len(answers):.3f} of all; uncertain {1 - len(decided) / len(answers):.3f}; "
-        f"calibration error {calibration_error(answers):.3f}"
+    right = sum(a.is_right for a in decided)
+    presence = sum((a.verdict == "present") == a.is_there for a in decided)
+    false = sum(a.verdict == "present" and not a.is_there for a in decided)
+    missed = sum(a.verdict != "present" and a.is_there for a in decided)
+    num = max(1, len(decided))
+    return (
+        f"{title}: {len(answers)} answers of {len({a.case for a in answers})} scans; "
+        f"decided {len(decided)}, right {right} ({right / num:.3f}), presence right {presence} "
+        f"({presence / num:.3f}), present but not there {false}, missed {missed}; "
+        f"uncertain {1 - len(decided) / len(answers):.3f}; "
+        f"calibration error {calibration_error(bins_of(answers)):.3f}"
     )
-    wrong = [a for a in decided if (a.verdict == "present") != a.is_there]
-    false = sum(not a.is_there for a in wrong)
-    return f"{text}; present but not there {false}, missed {len(wrong) - false}"
-
-
-def calibration_error(answers: list[Answer]) -> float:
-    """Expected calibration error over ten bins of equal width (Naeini et al., AAAI 2015)."""
-    probability = np.array([a.probability for a in answers])
-    there = np.array([a.is_there for a in answers], dtype=float)
-    bins = np.minimum((probability * NUM_BINS).astype(int), NUM_BINS - 1)
-    gaps = [
-        abs(probability[bins == b].mean() - there[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
-    return float(sum(gaps))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Turn a trained run's checkpoint into the small one that is shipped: half-precision weights.
 
 python scripts/ship_checkpoint.py runs/spine-mr/best src/nomina/checkpoints/spine-mr
+
+A calibration of verdict scores belongs to the weights it was fitted with and is left out: fit it again with
+`benchmarks/calibrate_verdicts.py`.
 """
 
 import sys

@@ -1,5 +1,7 @@
 """Parts of structures by the height of others, in world coordinates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,21 @@ def test_a_part_whose_height_was_not_found_is_empty_and_uncertain() -> None:
     assert not result.label_map.array.any()
     assert result.verdicts[0].presence == "uncertain"
     assert "L3 vertebra was not found" in result.verdicts[0].reason
+
+
+def test_a_part_at_an_uncertain_level_is_uncertain_and_its_score_is_not_calibrated() -> None:
+    full = segmentation(column())
+    doubted = {"L3 vertebra": ("uncertain", 0.6)}
+    verdicts = tuple(
+        replace(v, presence=p, score=s, is_calibrated=True)
+        for v in full.verdicts
+        for p, s in [doubted.get(v.structure, (v.presence, v.score))]
+    )
+    full = replace(full, verdicts=verdicts)
+    part, whole = only_asked(full, resolve_targets(["canal at L3", "L4 vertebra"])).verdicts
+    assert (part.presence, part.score, part.is_calibrated) == ("uncertain", 0.6, False)
+    assert part.volume_ml > 0
+    assert (whole.presence, whole.score, whole.is_calibrated) == ("present", 0.9, True)
 
 
 def test_two_parts_share_a_label_and_a_whole_takes_its_parts_in() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nomina.anatomy.schemes import read_label_map
+from nomina.assessment.calibration import SURE_SCORE, Logistic, VerdictCalibration
 from nomina.assessment.level_finding import LevelFinding
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Verdict
@@ -201,3 +202,50 @@ def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(sh
         sure = np.full(classes.shape, 255, dtype=np.uint8)
         found = judge(LevelNaming(classes, 1.0), sure, reference.grid, names, None, whole)
         assert {name for name, verdict in found.items() if verdict.is_partial} == expected, patient
+
+
+CALIBRATION = VerdictCalibration(
+    found=Logistic(intercept=2.0, weights={"probability": 1.0, "level": 1.0}),
+    missing=Logistic(intercept=1.0, weights={"unseen": 1.0, "level": 0.0, "distance": 1.0}),
+    weights_sha256="",
+    fitted_on="made up",
+)
+
+
+def judged(classes: np.ndarray, confidence: float, seen: float, agreement: float = 1.0) -> dict[str, Verdict]:
+    facts = PredictedFacts((), torch.full((len(STRUCTURES),), seen))
+    certainty = np.full(classes.shape, round(255 * confidence), dtype=np.uint8)
+    naming = LevelNaming(classes, agreement)
+    return judge(naming, certainty, GRID, STRUCTURES, facts, (0, 79), CALIBRATION)
+
+
+def test_a_calibrated_score_follows_from_the_evidence_that_the_verdict_states() -> None:
+    found = judged(column((1, 2)), confidence=0.8, seen=0.3)
+    for name in ("L5 vertebra", "spinal canal", "L1 vertebra"):
+        assert found[name].is_calibrated
+        assert found[name].score == CALIBRATION.score(found[name].evidence)
+    assert found["L5 vertebra"].evidence == {"probability": 0.8, "level": 0.5}
+    assert found["L1 vertebra"].evidence == pytest.approx({"unseen": 0.7, "level": 0.5, "distance": 3.0})
+
+
+def test_a_calibrated_verdict_is_uncertain_where_its_score_is_low_and_says_so() -> None:
+    sure = judged(column((1, 2)), confidence=0.6, seen=0.0)["L5 vertebra"]
+    assert sure.presence == "present"
+    assert sure.score >= SURE_SCORE
+    faint = judged(column((1, 2)), confidence=0.3, seen=0.0, agreement=0.3)["L5 vertebra"]
+    assert faint.presence == "uncertain"
+    assert faint.score < SURE_SCORE
+    assert "its mask is faint; slices disagree on its level" in faint.reason
+
+
+@pytest.mark.parametrize(("seen", "presence"), [(0.2, "outside"), (0.9, "uncertain")])
+def test_what_is_missing_is_stated_where_the_picture_agrees(seen: float, presence: str) -> None:
+    verdict = judged(column((1, 2)), confidence=0.9, seen=seen)["L3 vertebra"]
+    assert verdict.presence == presence
+    assert ("right with probability" in verdict.reason) == (presence == "uncertain")
+
+
+def test_without_a_calibration_scores_are_labelled_so() -> None:
+    found = verdicts(column((1, 2, 3)))
+    assert not any(verdict.is_calibrated for verdict in found.values())
+    assert found["L4 vertebra"].evidence["probability"] == pytest.approx(0.95, abs=0.003)

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
 from nomina.anatomy.schemes import load_scheme
+from nomina.assessment.calibration import Logistic, VerdictCalibration
+from nomina.config import to_plain
 from nomina.errors import CheckpointError, OutputError
 from nomina.inference.segmenter import Segmenter
 from nomina.language.bank import PromptBank
@@ -22,7 +24,7 @@ from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, NetworkConfig, build_network
-from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint, store_calibration
 from nomina.networks.contract import recorded_digest
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import LACAF, LACAFConfig
@@ -322,6 +324,63 @@ def test_the_digest_can_be_read_without_loading(folder: Path, tmp_path: Path) ->
 def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
         load_checkpoint(tmp_path / "nowhere")
+
+
+def calibration_of(folder: Path) -> VerdictCalibration:
+    return VerdictCalibration(
+        found=Logistic(intercept=0.25, weights={"probability": 1.125, "level": 0.5}),
+        missing=Logistic(intercept=1.0, weights={"unseen": 0.5, "level": 0.25, "distance": 1.0}),
+        weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        fitted_on="made up",
+    )
+
+
+def test_a_verdict_calibration_comes_back_and_leaves_the_weights_alone(folder: Path) -> None:
+    before, calibration = load_checkpoint(folder), calibration_of(folder)
+    (folder / "MODEL_CARD.md").write_text("kept")
+    assert before.config.verdicts is None
+    store_calibration(folder, calibration)
+    after = load_checkpoint(folder)
+    assert after.config == replace(before.config, verdicts=calibration)
+    assert calibration_of(folder) == calibration
+    assert after.digest != before.digest
+    assert {**after.run, "files": None} == {**before.run, "files": None}
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["net"]
+    assert (folder / "MODEL_CARD.md").read_text() == "kept"
+
+
+def test_a_verdict_calibration_of_other_weights_is_refused(folder: Path) -> None:
+    other = replace(calibration_of(folder), weights_sha256="12" * 32)
+    with pytest.raises(CheckpointError, match=r"fitted for weights 121212121212…, model.safetensors is"):
+        store_calibration(folder, other)
+    plain = json.loads((folder / "config.json").read_text()) | {"verdicts": to_plain(other)}
+    rewrite(folder, "config.json", json.dumps(plain).encode())
+    with pytest.raises(CheckpointError, match="fit it again"):
+        load_checkpoint(folder)
+
+
+def test_a_config_from_before_calibrations_still_loads(folder: Path) -> None:
+    plain = json.loads((folder / "config.json").read_text())
+    del plain["verdicts"]
+    rewrite(folder, "config.json", json.dumps(plain).encode())
+    assert load_checkpoint(folder).config.verdicts is None
+
+
+def test_weights_that_are_saved_anew_lose_the_calibration(
+    folder: Path, bank: PromptBank, structures: tuple[str, ...]
+) -> None:
+    store_calibration(folder, calibration_of(folder))
+    old = load_checkpoint(folder)
+    save_checkpoint(
+        folder,
+        weights=old.network.state_dict(),
+        cfg=old.config,
+        structures=structures,
+        bank=bank,
+        run={},
+        dtype=torch.float16,
+    )
+    assert load_checkpoint(folder).config == replace(old.config, verdicts=None)
 
 
 class _Bomb:

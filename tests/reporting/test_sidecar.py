@@ -53,6 +53,16 @@ def test_verdicts_are_read_back_unchanged(segmentation: Segmentation, tmp_path: 
     assert tuple(Verdict(**entry) for entry in data["verdicts"]) == segmentation.verdicts
 
 
+def test_the_file_says_what_a_score_means_and_whether_it_is_calibrated(segmentation: Segmentation) -> None:
+    evidence = {"probability": 0.9, "level": 0.98}
+    first, *rest = segmentation.verdicts
+    calibrated = replace(first, is_calibrated=True, evidence=evidence)
+    data = sidecar(replace(segmentation, verdicts=(calibrated, *rest)))
+    assert data["score_means"].startswith("probability that what is shown is right")
+    assert [entry["is_calibrated"] for entry in data["verdicts"]] == [True] + [False] * len(rest)
+    assert data["verdicts"][0]["evidence"] == evidence
+
+
 def test_every_prompt_points_to_its_structures(segmentation: Segmentation) -> None:
     assert sidecar(segmentation)["prompts"] == [
         {"words": "L4-5 disk", "expression": "L4-L5 disc", "structures": ["L4-L5 disc"]},

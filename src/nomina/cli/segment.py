@@ -366,6 +366,8 @@ def _print_table(job: "Job", result: "Segmentation") -> None:
         score, volume = f"{verdict.score:.2f}", f"{verdict.volume_ml:.1f}"
         rows.append((verdict.structure, verdict.presence, score, volume, remark(verdict)))
     print_lines(rows, right_aligned=(2, 3))
+    if not all(verdict.is_calibrated for verdict in result.verdicts):
+        typer.echo("note: scores are not all calibrated; those that are not only order verdicts", err=True)
     for note in result.provenance.get("notes", ()):
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {job.label_map} and {job.sidecar.name}", err=True)

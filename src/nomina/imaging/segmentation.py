@@ -18,13 +18,20 @@ class Verdict:
     """Name in the vocabulary, e.g. "L4 vertebra"."""
     presence: Presence
     score: float
-    """Confidence in `presence`, 0 to 1."""
+    """Probability that what is shown is right, 0 to 1, whatever the verdict: where there is a mask, that it
+    lies on the structure of this name; where there is none, that no half of such a structure is in the scan.
+    No more than an order of verdicts unless `is_calibrated`."""
     reason: str
     """One sentence that says what decided it."""
     volume_ml: float = 0.0
     """Volume of the mask; 0 when the mask is empty."""
     is_partial: bool = False
     """True when the structure is cut by the border of the scan."""
+    is_calibrated: bool = False
+    """Whether the score was fitted to cases of known truth (`nomina.assessment.calibration`); without that it
+    orders verdicts, but 0.8 does not mean right in eight of ten cases."""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """What a calibrated score is computed from; see `nomina.assessment.calibration.FEATURES`."""
 
 
 @dataclass(frozen=True)

@@ -146,14 +146,18 @@ def _verdict(whole: Verdict, ends: Sequence[Verdict], missing: Sequence[str], vo
     if missing:
         lost = ", ".join(dict.fromkeys(missing))
         reason = f"{lost} was not found, so the part of {whole.structure} at its height is not known"
-        return replace(whole, presence="uncertain", reason=reason, volume_ml=volume_ml)
+        return replace(whole, presence="uncertain", reason=reason, volume_ml=volume_ml, is_calibrated=False)
     if volume_ml == 0 and whole.volume_ml > 0:
         reason = "it does not reach the height asked for"
-        return replace(whole, presence="absent", reason=reason, volume_ml=0.0)
+        return replace(whole, presence="absent", reason=reason, volume_ml=0.0, is_calibrated=False)
+    is_doubtful = volume_ml > 0 and any(end.presence == "uncertain" for end in ends)
     return replace(
         whole,
+        presence="uncertain" if is_doubtful else whole.presence,
         score=min(whole.score, *(end.score for end in ends)),
         reason=f"{volume_ml:.1f} ml at the height asked for; of the whole: {whole.reason}",
         volume_ml=volume_ml,
         is_partial=any(end.is_partial for end in ends),
+        # The least of several scores is not the probability that all of them are right.
+        is_calibrated=False,
     )

@@ -1,11 +1,12 @@
 """The verdict per structure: present, absent, outside the field of view, or uncertain."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from nomina.assessment.calibration import SURE_SCORE, VerdictCalibration
 from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.grid import Grid
@@ -36,10 +37,11 @@ CUT_HEIGHT = 0.85
 reference label maps they tell every partly visible vertebra from every whole one]."""
 
 SURE = 0.75
-"""A mask of lower mean probability is reported as uncertain [choice]."""
+"""A mask of lower mean probability is reported as uncertain where scores are not calibrated [choice]."""
 
 AGREED = 0.6
-"""Levels are uncertain when a smaller share of disc voxels bore the name the scan settled on [choice]."""
+"""Levels are uncertain when a smaller share of disc voxels bore the name the scan settled on [choice; where
+scores are not calibrated]."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,62 @@ class _Found:
     """How sure its level is; None for what has no level."""
     reason: str = ""
     """What decided its level."""
+    has_level: bool = False
+
+    @property
+    def level_confidence(self) -> float:
+        """Without a calibration: the smaller of the level's probability and the slices' agreement."""
+        return min(self.agreement, self.level.confidence if self.level else 1.0)
+
+    @property
+    def level_evidence(self) -> float:
+        """Probability of its level's name; 0.5 where nothing decided it, as with fewer than two discs."""
+        if self.level is not None:
+            return self.level.confidence
+        return 0.5 if self.has_level else 1.0
 
     @property
     def is_level_sure(self) -> bool:
         """Whether its name may be stated without a doubt."""
         return self.agreement >= AGREED and (self.level is None or self.level.is_sure)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What speaks for one structure, before it is said how sure that is."""
+
+    structure: str
+    stated: Presence
+    """What the verdict says unless it is uncertain."""
+    score: float
+    """Without a calibration."""
+    reason: str
+    doubt: str = ""
+    """Why it is uncertain without a calibration; empty where it is not."""
+    volume_ml: float = 0.0
+    is_partial: bool = False
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def verdict(self, calibration: VerdictCalibration | None) -> Verdict:
+        """The verdict, uncertain where its score is low; without a calibration where there is a doubt."""
+        if calibration is None:
+            is_sure, score = not self.doubt, self.score
+        else:
+            score = calibration.score(self.evidence)
+            is_sure = score >= SURE_SCORE
+        doubt = (
+            "" if is_sure else self.doubt or f"; findings like this are right with probability {score:.2f}"
+        )
+        return Verdict(
+            self.structure,
+            self.stated if is_sure else "uncertain",
+            score,
+            f"{self.reason}{doubt}",
+            self.volume_ml,
+            self.is_partial,
+            is_calibrated=calibration is not None,
+            evidence=self.evidence,
+        )
 
 
 def judge(
@@ -70,6 +123,7 @@ def judge(
     structures: Sequence[str],
     facts: PredictedFacts | None,
     content: tuple[int, int],
+    calibration: VerdictCalibration | None = None,
 ) -> dict[str, Verdict]:
     """A verdict for every structure that the model knows.
 
@@ -80,7 +134,25 @@ def judge(
         structures: Names of classes 1…n−1.
         facts: What the network read off the picture; None for a network without facts.
         content: First and last index along S that hold image content (not padding).
+        calibration: What turns evidence into a score; None: scores are not calibrated, and thresholds of our
+            choice say what is uncertain.
     """
+    found = _found(naming, certainty, grid, structures, content)
+    findings = [
+        _present(name, found) if name in found else _missing(name, index, found, facts)
+        for index, name in enumerate(structures)
+    ]
+    return {finding.structure: finding.verdict(calibration) for finding in findings}
+
+
+def _found(
+    naming: LevelNaming,
+    certainty: UInt8[np.ndarray, "i j k"],
+    grid: Grid,
+    structures: Sequence[str],
+    content: tuple[int, int],
+) -> dict[str, _Found]:
+    """The structures that count as found, in the order of classes."""
     classes = naming.classes
     counts, sums = _totals(classes, certainty, len(structures) + 1)
     found: dict[str, _Found] = {}
@@ -96,10 +168,7 @@ def judge(
             del found[name]
         else:
             found[name] = replace(found[name], is_partial=True)
-    return {
-        name: _present(name, found[name]) if name in found else _missing(name, index, found, facts)
-        for index, name in enumerate(structures)
-    }
+    return found
 
 
 def _specks(found: dict[str, _Found]) -> list[str]:
@@ -130,14 +199,23 @@ def _totals(
     return counts, sums
 
 
-def _present(name: str, found: _Found) -> Verdict:
-    cut = "; it is cut by the border of the scan" if found.is_partial else ""
-    presence: Presence = "present" if found.confidence >= SURE and found.is_level_sure else "uncertain"
-    level = found.level.confidence if found.level else 1.0
-    score = round(found.confidence * min(found.agreement, level), 3)
-    doubt = "".join(f"; {words}" for words in _doubts(name, found))
-    reason = f"{found.volume_ml:.1f} ml with a mean probability of {found.confidence:.2f}{doubt}{cut}"
-    return Verdict(name, presence, score, reason, round(found.volume_ml, 3), found.is_partial)
+def _present(name: str, found: Mapping[str, _Found]) -> _Finding:
+    item = found[name]
+    cut = "; it is cut by the border of the scan" if item.is_partial else ""
+    doubts = list(_doubts(name, item))
+    if item.confidence < SURE:
+        doubts.insert(0, "its mask is faint")
+    evidence = {"probability": round(item.confidence, 4), "level": round(item.level_evidence, 4)}
+    return _Finding(
+        name,
+        "present",
+        round(item.confidence * item.level_confidence, 3),
+        f"{item.volume_ml:.1f} ml with a mean probability of {item.confidence:.2f}{cut}",
+        "".join(f"; {words}" for words in doubts),
+        round(item.volume_ml, 3),
+        item.is_partial,
+        evidence,
+    )
 
 
 def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
@@ -148,7 +226,7 @@ def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
     levels = {spine_rank(disc): level for disc, level in naming.levels.items()}
     ranks = [other for other in levels if other is not None]
     nearest = levels[min(ranks, key=lambda other: abs(other - rank))] if ranks else None
-    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason)
+    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason, has_level=True)
 
 
 def _doubts(name: str, found: _Found) -> Iterator[str]:
@@ -168,35 +246,34 @@ def _other_name(name: str, level: LevelFinding) -> str:
     return other if spine_kind(name) == "disc" else other.split("-")[0]
 
 
-def _missing(name: str, index: int, found: dict[str, _Found], facts: PredictedFacts | None) -> Verdict:
+def _missing(name: str, index: int, found: Mapping[str, _Found], facts: PredictedFacts | None) -> _Finding:
     """Why nothing was found: beyond the levels in view, or in view and not there."""
     seen = float(facts.presence[index]) if facts is not None else 0.0
-    score = round(1 - seen, 3)
     place = _place(name)
     places = [other for found_name in found if (other := _place(found_name)) is not None]
+    doubt = f"; the whole picture suggests it ({seen:.2f})" if seen > 0.5 else ""
+    stated: Presence = "absent"
+    end, distance = None, 0
     if not places:
-        return Verdict(
-            name, "uncertain" if seen > 0.5 else "absent", score, "no vertebra or disc was found at all"
+        reason = "no vertebra or disc was found at all"
+    elif place is None:
+        reason, doubt = "not found although the spine is in view", ""
+    elif min(places) <= place <= max(places):
+        reason = "its neighbours were found on both sides, but not the structure itself"
+        end = _level_names(found)[0]
+    else:
+        is_above = place > max(places)
+        end = _level_names(found)[1 if is_above else 0]
+        distance = abs((spine_rank(end) or 0) - (spine_rank(name) or 0))
+        stated = "outside"
+        reason = f"{'above the highest' if is_above else 'below the lowest'} level found ({end})"
+        doubt = (
+            "; the level of that end is uncertain" if distance <= 1 and not found[end].is_level_sure else ""
         )
-    if place is None:
-        return Verdict(name, "absent", score, "not found although the spine is in view")
-    if place > max(places):
-        return _beyond(name, score, _level_names(found)[1], found, "above the highest")
-    if place < min(places):
-        return _beyond(name, score, _level_names(found)[0], found, "below the lowest")
-    presence: Presence = "uncertain" if seen > 0.5 else "absent"
-    return Verdict(
-        name, presence, score, "its neighbours were found on both sides, but not the structure itself"
-    )
-
-
-def _beyond(name: str, score: float, end: str, found: dict[str, _Found], where: str) -> Verdict:
-    """Outside the field of view; uncertain next to an end whose own level is."""
-    item, reason = found[end], f"{where} level found ({end})"
-    if item.is_level_sure or abs((spine_rank(end) or 0) - (spine_rank(name) or 0)) > 1:
-        return Verdict(name, "outside", score, reason)
-    level = item.level.confidence if item.level else item.agreement
-    return Verdict(name, "uncertain", round(min(score, level), 3), f"{reason}, whose level is uncertain")
+    level = found[end].level_evidence if end else 1.0
+    evidence = {"unseen": round(1 - seen, 4), "level": round(level, 4), "distance": float(distance)}
+    score = min(1 - seen, found[end].level_confidence) if end and distance and doubt else 1 - seen
+    return _Finding(name, stated, round(score, 3), reason, doubt, evidence=evidence)
 
 
 def _place(name: str) -> int | None:
@@ -205,7 +282,7 @@ def _place(name: str) -> int | None:
     return None if rank is None else 2 * rank + (spine_kind(name) == "vertebra")
 
 
-def _level_names(found: dict[str, _Found]) -> tuple[str, str]:
+def _level_names(found: Mapping[str, _Found]) -> tuple[str, str]:
     """Lowest and highest vertebra found; discs where no vertebra was."""
     ordered = sorted((name for name in found if _place(name) is not None), key=lambda n: _place(n) or 0)
     vertebrae = [name for name in ordered if spine_kind(name) == "vertebra"] or ordered

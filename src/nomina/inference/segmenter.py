@@ -326,7 +326,8 @@ class Segmenter:
             naming, new = anchored.naming, anchored.structures[len(known) :]
             known, asked = anchored.structures, (*asked, *(new if prompts is None else ()))
             facts = facts_under_anchors(facts, known)
-        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content)
+        calibration = self.checkpoint.config.verdicts
+        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content, calibration)
         found = [name for name in asked if verdicts[name].volume_ml > 0]
         label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
         segmentation = Segmentation(

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nomina.assessment.calibration import VerdictCalibration
 from nomina.config import config, parse_config, to_plain
 from nomina.errors import CheckpointError, ConfigError, EncoderError, OutputError
 from nomina.imaging.preparation import ImagePreparation
@@ -67,6 +68,9 @@ class CheckpointConfig:
     """Label scheme whose level numbering the training labels follow."""
     modality: str = "MR"
     """DICOM modality the network was trained on."""
+    verdicts: VerdictCalibration | None = None
+    """What turns the evidence of verdicts into scores; None: scores are not calibrated. Fitted after training
+    and tied to the weights by their hash, see `store_calibration`."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def save_checkpoint(
     Args:
         folder: Where; its parent is made.
         weights: State of the network.
-        cfg: See `CheckpointConfig`.
+        cfg: See `CheckpointConfig`. Its verdict calibration is left out: it belongs to other weights.
         structures: Names of the classes, without the background.
         bank: Every sentence the network needs.
         run: JSON-able record of the training.
@@ -116,7 +120,7 @@ def save_checkpoint(
         restore_checkpoint(folder)
         part.mkdir(parents=True)
         stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
-        plain = to_plain(cfg)
+        plain = to_plain(replace(cfg, verdicts=None))
         header = {HEADER: json.dumps(contract(plain, structures, bank))}
         save_file(stored, part / "model.safetensors", metadata=header)
         (part / "config.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
@@ -124,15 +128,47 @@ def save_checkpoint(
         bank.save(part / "bank.npz")
         record = {**run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
         (part / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(part, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _swap(folder, part, old)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         raise OutputError(
             f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
         ) from error
+
+
+def store_calibration(folder: Path, calibration: VerdictCalibration) -> None:
+    """Keep a verdict calibration in a checkpoint's config; the folder is replaced as a whole.
+
+    The weights stay as they are, the digest of the checkpoint changes.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded, or the calibration was fitted for other weights.
+        OutputError: The folder cannot be written.
+    """
+    checkpoint = load_checkpoint(folder)
+    _check_calibration(folder, calibration, checkpoint.run["files"])
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    try:
+        restore_checkpoint(folder)
+        shutil.copytree(folder, part)
+        plain = to_plain(replace(checkpoint.config, verdicts=calibration))
+        (part / "config.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        record = {**checkpoint.run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
+        (part / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        _swap(folder, part, old)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise OutputError(
+            f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
+        ) from error
+
+
+def _swap(folder: Path, part: Path, old: Path) -> None:
+    """Put `part` in the place of `folder`, which may exist."""
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def restore_checkpoint(folder: Path) -> None:
@@ -162,6 +198,8 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
         cfg = parse_config(CheckpointConfig, plain, source=f"{folder}/config.json")
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
+    if cfg.verdicts is not None:
+        _check_calibration(folder, cfg.verdicts, recorded)
     structures = _structures(folder)
     bank = PromptBank.load(folder / "bank.npz")
     _check_fit(folder, cfg, structures, bank)
@@ -189,6 +227,16 @@ def _checked_files(folder: Path, run: Any) -> Mapping[str, str]:
                 f"copied badly, copy the whole folder again"
             )
     return recorded
+
+
+def _check_calibration(folder: Path, calibration: VerdictCalibration, recorded: Mapping[str, str]) -> None:
+    """Refuse a calibration that was fitted on the verdicts of another network."""
+    if calibration.weights_sha256 != recorded["model.safetensors"]:
+        raise CheckpointError(
+            f"checkpoint {folder}: the verdict calibration was fitted for weights "
+            f"{calibration.weights_sha256[:12]}…, model.safetensors is {recorded['model.safetensors'][:12]}…;"
+            f" fit it again with benchmarks/calibrate_verdicts.py"
+        )
 
 
 def _check_fit(folder: Path, cfg: CheckpointConfig, structures: tuple[str, ...], bank: PromptBank) -> None:

@@ -42,7 +42,8 @@ def contract(plain_config: Mapping[str, Any], structures: Sequence[str], bank: P
     made_by = bank.provenance
     return {
         "written_by": f"nomina {version('nomina')}",
-        "config": dict(plain_config),
+        # A verdict calibration is fitted after training, and tied to the weights by a hash of its own.
+        "config": {key: value for key, value in plain_config.items() if key != "verdicts"},
         "structures": list(structures),
         "scheme_version": load_scheme(plain_config["scheme"]).version,
         "bank": {

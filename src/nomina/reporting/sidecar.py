@@ -17,6 +17,13 @@ from nomina.plain_files import read_json
 FORMAT = "nomina-segmentation-1"
 """Name and version of the file's layout."""
 
+SCORE_MEANS = (
+    "probability that what is shown is right: where there is a mask, that it lies on the structure of its "
+    "name; where there is none, that no half of such a structure is in the scan. Fitted to cases of known "
+    "truth where is_calibrated is true; otherwise no more than an order of verdicts."
+)
+"""The score of every verdict, in words; it stands in the file."""
+
 DISCLAIMER = "Research use only; not a medical device."
 
 
@@ -76,6 +83,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "prompts": [_prompt(words, asked) for words in segmentation.prompts],
         "anchors": list(provenance.get("anchors", ())),
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
+        "score_means": SCORE_MEANS,
         "grid": {
             "shape": list(label_map.grid.shape),
             "spacing_mm": [round(spacing, 6) for spacing in label_map.grid.spacing_mm],
