@@ -1,15 +1,14 @@
 """Every grid in `benchmarks/` expands to recipes whose networks can be built on the grid's patches."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nomina.bench.grid import GridConfig, Run, expand, load_grid
 from nomina.imaging.grid import Grid
-from nomina.imaging.segmentation import Verdict
-from nomina.imaging.volume import LabelMap, Volume
+from nomina.imaging.segmentation import Segmentation, Verdict
+from nomina.imaging.volume import LabelMap
 from nomina.language.vessel_prompts import SIDED_VESSELS
 from nomina.learning.prepared import STRUCTURE_PRESETS
 from nomina.learning.recipe import BlockRecipe
@@ -126,14 +125,7 @@ def test_what_is_partly_visible_counts_neither_as_there_nor_as_missing(
     whole = LabelMap(array, grid, names={1: "L5 vertebra"}, scheme="spider", ignored=frozenset({103}))
     names = ("L5 vertebra", "L3 vertebra", "L2 vertebra")
     verdicts = tuple(Verdict(name, "present", 0.9, "found") for name in names)
-    answers = judged(
-        lambda volume, prompts: SimpleNamespace(verdicts=verdicts),  # type: ignore[arg-type]
-        "phantom",
-        "whole",
-        Volume(array, grid),
-        whole,
-        whole,
-    )
+    answers = judged(Segmentation(whole, verdicts), "phantom", "whole", whole, whole)
     assert [(answer.structure, answer.is_there) for answer in answers] == [
         ("L5 vertebra", True),
         ("L2 vertebra", False),

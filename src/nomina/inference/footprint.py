@@ -37,15 +37,12 @@ def pixel_bytes(network: SliceNetwork, words: EncodedPrompts, *, num_slices: int
 def tile_bytes(network: LACAF, words: ClassPrompts, block_size: tuple[int, int, int]) -> float:
     """Most bytes of tensors alive at once while one tile goes through, its voxels and sigmoid included.
 
-    Counted on a tile of half the sides and multiplied, where the network takes one.
+    Counted on a tile of full size, as some networks take no other.
     """
-    halves = [side // 2 for side in block_size]
-    is_fitting = not any(side % network.divisor for side in halves) and max(halves) > network.divisor
-    tried = halves if is_fitting else list(block_size)
-    tile = torch.zeros(1, 1, *tried, device=next(network.parameters()).device)
+    tile = torch.zeros(1, 1, *block_size, device=next(network.parameters()).device)
     with _LiveBytes([*network.parameters(), *network.buffers(), words.channel]) as live:
         network(tile, words).float().sigmoid()
-    return (live.peak + tile.nbytes) * (8 if is_fitting else 1)
+    return float(live.peak + tile.nbytes)
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
