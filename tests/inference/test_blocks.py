@@ -16,11 +16,12 @@ from torch import Tensor
 
 from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
+from nomina.assessment.lung_halves import find_lungs, near_lungs
 from nomina.cli.run_card import read_card, run_card
 from nomina.errors import PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.blocks import without_specks
+from nomina.inference.blocks import without_strays
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
@@ -149,6 +150,36 @@ def test_specks_go_and_thin_branches_stay() -> None:
     classes[2, 2, :] = 1
     classes[8, 8, 8:10] = 1
     classes[8, 8, 4:6] = 2
-    cleaned = without_specks(classes, 3)
+    cleaned = without_strays(classes, 3, None)
     assert cleaned.sum() == 12
     assert (cleaned[2, 2] == 1).all()
+
+
+def test_pieces_that_reach_no_lung_go_whole_and_those_that_do_stay_whole() -> None:
+    classes, near = np.zeros((12, 12, 12), dtype=np.uint8), np.zeros((12, 12, 12), dtype=bool)
+    classes[2, 2, :] = 1
+    classes[8, 8, :] = 1
+    classes[2, 8, :] = 2
+    near[2, 2, 11] = near[2, 8, 0] = True
+    cleaned = without_strays(classes, 3, near)
+    assert (cleaned[2, 2] == 1).all()
+    assert (cleaned[2, 8] == 2).all()
+    assert cleaned[8, 8].max() == 0
+
+
+def test_what_lies_apart_from_the_lungs_is_no_pulmonary_vessel(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, truth = box_chest()
+    array = volume.canonical().array.copy()
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    far = ~near_lungs(lungs, volume.canonical().grid, 12.0)
+    places = np.argwhere(far)
+    inner = places[np.abs(places - np.array(array.shape) / 2).max(axis=1).argmin()]
+    array[tuple(slice(at - 1, at + 1) for at in inner)] = 450
+    found = segmenter(replace(volume.canonical(), array=array), ["pulmonary arteries"]).label_map
+    np.testing.assert_array_equal(
+        found.canonical().mask("pulmonary artery"),
+        truth.mask("left pulmonary artery") | truth.mask("right pulmonary artery"),
+    )

@@ -84,6 +84,13 @@ def lung_halves(lungs: LabelMap | None, like: Grid) -> UInt8[np.ndarray, "i j k"
     return _onto(halves, grid, like)
 
 
+def near_lungs(lungs: LabelMap, like: Grid, within_mm: float) -> Bool[np.ndarray, "i j k"]:
+    """Whether each voxel of a canonical grid lies in the lungs or within `within_mm` of them."""
+    array, grid = _strided(lungs.array, lungs.grid)
+    gaps_mm = ndimage.distance_transform_edt(array == 0, sampling=grid.spacing_mm)
+    return _onto((gaps_mm <= within_mm).astype(np.uint8), grid, like).astype(bool)
+
+
 def lung_box(lungs: LabelMap, like: Grid, margin_mm: float) -> tuple[slice, slice, slice]:
     """The part of a canonical grid that holds the lungs and `margin_mm` around them, along its axes.
 

@@ -1,6 +1,6 @@
 """Words and a chest CT → named vessels, through a network of blocks.
 
-lungs found → box about them → cubes → tiles, blended → scan's own grid → specks off → sides → verdicts
+lungs found → box about them → cubes → tiles, blended → scan's own grid → strays off → sides → verdicts
 
 The network says artery or vein; left and right come from the lungs in world coordinates, so a file with other
 axes cannot exchange them. A network whose classes have sides of their own is taken at its word.
@@ -17,7 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from nomina.anatomy.structures import structure
-from nomina.assessment.lung_halves import find_lungs, lung_box, lung_halves
+from nomina.assessment.lung_halves import find_lungs, lung_box, lung_halves, near_lungs
 from nomina.assessment.measurements.lungs import LEFT, RIGHT
 from nomina.errors import CheckpointError
 from nomina.imaging.ct_preparation import CTPreparation, normalise_ct
@@ -39,6 +39,11 @@ SPECK_MM3 = 30.0
 """Smaller pieces are taken off [choice: a twig of 2 mm and 10 mm length has 31]."""
 
 _SIDES = {"left": LEFT, "right": RIGHT}
+
+
+REACH_MM = 6.0
+"""Pulmonary vessels reach the lungs; pieces that stay further away are left out [choice: two voxels of the
+lung mask, whose air leaves out the vessels' own voxels]."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def segment_blocks(
     part = _cropped(canonical, box)
     report(0.02)
     found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
-    classes = without_specks(found.classes, SPECK_MM3 / (1000 * part.grid.voxel_volume_ml))
+    near = None if lungs is None else near_lungs(lungs, part.grid, REACH_MM)
+    classes = without_strays(found.classes, SPECK_MM3 / (1000 * part.grid.voxel_volume_ml), near)
     halves = lung_halves(lungs, part.grid)
     report(0.95)
     members = _members(asked, checkpoint.structures)
@@ -152,17 +158,30 @@ def winning_vessels(probabilities: Float[Tensor, "n i j k"], prepared: Grid, nat
     return VesselMap(classes, certainty, num_overlaps)
 
 
-def without_specks(classes: UInt8[np.ndarray, "i j k"], min_voxels: float) -> UInt8[np.ndarray, "i j k"]:
-    """Class indices with pieces (26-connected) of fewer voxels set to background."""
+def without_strays(
+    classes: UInt8[np.ndarray, "i j k"], min_voxels: float, near: Bool[np.ndarray, "i j k"] | None
+) -> UInt8[np.ndarray, "i j k"]:
+    """Class indices without pieces (26-connected) that are too small, or that reach no voxel of `near`.
+
+    Args:
+        classes: 0 is background.
+        min_voxels: Smaller pieces are left out.
+        near: In or beside the lungs; None: pieces may lie anywhere.
+    """
     cleaned = classes.copy()
     for index, box in enumerate(ndimage.find_objects(classes), start=1):
         if box is None:
             continue
         # A border of background: cc3d 4.1 fails on masks of a few voxels that fill their array.
-        pieces = cc3d.connected_components(np.pad(classes[box] == index, 1), connectivity=26)
-        is_speck = np.bincount(pieces.ravel()) < min_voxels
-        is_speck[0] = False
-        cleaned[box][is_speck[pieces[1:-1, 1:-1, 1:-1]]] = 0
+        pieces = cc3d.connected_components(np.pad(classes[box] == index, 1), connectivity=26)[
+            1:-1, 1:-1, 1:-1
+        ]
+        sizes = np.bincount(pieces.ravel())
+        is_stray = sizes < min_voxels
+        if near is not None:
+            is_stray |= np.bincount(pieces[near[box]], minlength=len(sizes)) == 0
+        is_stray[0] = False
+        cleaned[box][is_stray[pieces]] = 0
     return cleaned
 
 
