@@ -19,7 +19,7 @@ from nomina.inference.plan import (
 )
 
 LUNG_BYTES = 3
-"""Per voxel of the scan while lungs are looked for on voxels of about 3 mm [measured: 1 to 3]."""
+"""Per voxel of the scan while lungs are looked for on voxels of about 3 mm [choice: an upper bound]."""
 
 MAPS_PER_CLASS = 2
 """Maps on the prepared grid per class while tiles are blended: probabilities, and their copy when divided."""
