@@ -4,18 +4,20 @@ Its stages hold little beyond the scan: tiles go through the network one by one,
 by plane. So there is nothing to choose: a scan fits, or it is refused with what would.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from nomina.errors import VolumeError
 from nomina.inference.plan import (
     FLOAT,
     NETWORK_SLACK,
     WARM_UP_BYTES,
+    ExpectedMemory,
     peak_bytes,
     product,
     resident_bytes,
     size,
+    structures,
+    times,
 )
 
 LUNG_BYTES = 3
@@ -49,39 +51,19 @@ class BlockScan:
     """Structures asked for."""
 
 
-@dataclass(frozen=True)
-class BlockMemoryPlan:
+@dataclass(frozen=True, kw_only=True)
+class BlockMemoryPlan(ExpectedMemory):
     """The memory that segmenting a scan by blocks is expected to take at most."""
 
     scan: BlockScan
-    network_dtype: str
-    stages_bytes: dict[str, int]
-    """What each stage adds to what was resident before."""
-    resident_bytes: int
-    """Memory of the process when the plan was made: program, weights, scan."""
-    earlier_peak_bytes: int
-    """The most that the process had needed until then, for example to read the scan."""
-    limit_bytes: int | None = None
-    """What it may take; None: no limit was set."""
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most memory that the process is expected to have held at its end."""
-        return max(self.earlier_peak_bytes, self.resident_bytes + max(self.stages_bytes.values()))
 
     def sentence(self) -> str:
         """One line for people."""
         scan = self.scan
-        asked = f"{scan.num_prompts} structure" + "s" * (scan.num_prompts != 1)
-        allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
         return (
-            f"memory: {_times(scan.shape)} {scan.dtype} voxels, {asked}, {self.network_dtype}, tiles of "
-            f"{_times(scan.block_size)}: at most about {size(self.peak_bytes)}{allowed}"
+            f"memory: {times(scan.shape)} {scan.dtype} voxels, {structures(scan.num_prompts)}, "
+            f"{self.network_dtype}, tiles of {times(scan.block_size)}: at most {self.about()}"
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
 def plan_block_memory(
@@ -99,10 +81,17 @@ def plan_block_memory(
     Raises:
         VolumeError: The scan does not fit; the message says what would.
     """
-    stages = _stages(scan, tile_bytes)
-    plan = BlockMemoryPlan(scan, network_dtype, stages, resident_bytes(), peak_bytes(), limit_bytes)
-    if limit_bytes is None or plan.peak_bytes <= limit_bytes:
+    plan = BlockMemoryPlan(
+        scan=scan,
+        network_dtype=network_dtype,
+        stages_bytes=_stages(scan, tile_bytes),
+        resident_bytes=resident_bytes(),
+        earlier_peak_bytes=peak_bytes(),
+        limit_bytes=limit_bytes,
+    )
+    if plan.fits:
         return plan
+    plan.require_room()
     raise VolumeError(_what_would_fit(plan, tile_bytes), code="too-large")
 
 
@@ -124,17 +113,12 @@ def _stages(scan: BlockScan, tile_bytes: float) -> dict[str, int]:
 
 def _what_would_fit(plan: BlockMemoryPlan, tile_bytes: float) -> str:
     limit, scan = plan.limit_bytes or 0, plan.scan
-    if plan.earlier_peak_bytes > limit:
-        return (
-            f"the program, the model and reading the scan took {size(plan.earlier_peak_bytes)} already, more "
-            f"than the {size(limit)} of --max-memory; allow {size(plan.peak_bytes)}"
-        )
     num_slices = scan.shape[2]
     while num_slices and _peak_of(plan, num_slices, tile_bytes) > limit:
         num_slices -= 1
     crop = f", or crop the scan to {num_slices} axial slices" if num_slices > 1 else ""
     return (
-        f"the scan of {_times(scan.shape)} voxels needs up to {size(plan.peak_bytes)}, more than the "
+        f"the scan of {times(scan.shape)} voxels needs up to {size(plan.peak_bytes)}, more than the "
         f"{size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
     )
 
@@ -149,7 +133,3 @@ def _peak_of(plan: BlockMemoryPlan, num_slices: int, tile_bytes: float) -> int:
         prepared_shape=(*scan.prepared_shape[:2], prepared),
     )
     return replace(plan, scan=fewer, stages_bytes=_stages(fewer, tile_bytes)).peak_bytes
-
-
-def _times(shape: tuple[int, int, int]) -> str:
-    return " × ".join(map(str, shape))

@@ -71,14 +71,11 @@ class ScanSize:
     """Whether preparation takes the shading out."""
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
-    """How a scan will be segmented, and the memory that this is expected to take."""
+@dataclass(frozen=True, kw_only=True)
+class ExpectedMemory:
+    """What a segmentation is expected to take, whatever its network sees."""
 
-    scan: ScanSize
     network_dtype: str
-    look_batch: int
-    slice_batch: int
     stages_bytes: Mapping[str, int]
     """What each stage adds to what was resident before."""
     resident_bytes: int
@@ -93,21 +90,50 @@ class MemoryPlan:
         """The most memory that the process is expected to have held at its end."""
         return max(self.earlier_peak_bytes, self.resident_bytes + max(self.stages_bytes.values()))
 
-    def sentence(self) -> str:
-        """One line for people."""
-        shape = " × ".join(map(str, self.scan.shape))
-        asked = f"{self.scan.num_prompts} structure" + "s" * (self.scan.num_prompts != 1)
-        allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
-        return (
-            f"memory: {shape} {self.scan.dtype} voxels, {asked} of {self.scan.num_classes - 1}, "
-            f"{self.network_dtype}, {self.slice_batch} slice{'s' * (self.slice_batch > 1)} at a time: about "
-            f"{size(self.peak_bytes)}{allowed}"
-        )
+    @property
+    def fits(self) -> bool:
+        """Whether it stays within its limit."""
+        return self.limit_bytes is None or self.peak_bytes <= self.limit_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        plain = asdict(self)
-        return {**plain, "stages_bytes": dict(self.stages_bytes), "peak_bytes": self.peak_bytes}
+        return {**asdict(self), "peak_bytes": self.peak_bytes}
+
+    def about(self) -> str:
+        """The peak, and what is allowed of it, for people."""
+        allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
+        return f"about {size(self.peak_bytes)}{allowed}"
+
+    def require_room(self) -> None:
+        """Refuse a limit that was passed before anything is segmented.
+
+        Raises:
+            VolumeError: The program, the model and reading the scan took more.
+        """
+        if self.limit_bytes is not None and self.earlier_peak_bytes > self.limit_bytes:
+            raise VolumeError(
+                f"the program, the model and reading the scan took {size(self.earlier_peak_bytes)} already, "
+                f"more than the {size(self.limit_bytes)} of --max-memory; allow {size(self.peak_bytes)}",
+                code="too-large",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan(ExpectedMemory):
+    """How a scan will be segmented slice by slice, and the memory that this is expected to take."""
+
+    scan: ScanSize
+    look_batch: int
+    slice_batch: int
+
+    def sentence(self) -> str:
+        """One line for people."""
+        scan = self.scan
+        return (
+            f"memory: {times(scan.shape)} {scan.dtype} voxels, {structures(scan.num_prompts)} of "
+            f"{scan.num_classes - 1}, {self.network_dtype}, {self.slice_batch} "
+            f"slice{'s' * (self.slice_batch > 1)} at a time: {self.about()}"
+        )
 
 
 def plan_memory(
@@ -128,9 +154,19 @@ def plan_memory(
     resident, earlier = resident_bytes(), peak_bytes()
     for look, slices in BATCHES:
         stages = _stages(scan, pixel_bytes, look, slices)
-        plan = MemoryPlan(scan, network_dtype, look, slices, stages, resident, earlier, limit_bytes)
-        if limit_bytes is None or plan.peak_bytes <= limit_bytes:
+        plan = MemoryPlan(
+            scan=scan,
+            network_dtype=network_dtype,
+            look_batch=look,
+            slice_batch=slices,
+            stages_bytes=stages,
+            resident_bytes=resident,
+            earlier_peak_bytes=earlier,
+            limit_bytes=limit_bytes,
+        )
+        if plan.fits:
             return plan
+    plan.require_room()
     raise VolumeError(_what_would_fit(plan, pixel_bytes), code="too-large")
 
 
@@ -154,6 +190,16 @@ def parse_size(text: str) -> int:
 def size(num_bytes: float) -> str:
     """A size for people, in powers of 1024."""
     return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
+def times(shape: tuple[int, int, int]) -> str:
+    """A shape for people: "32 × 512 × 512"."""
+    return " × ".join(map(str, shape))
+
+
+def structures(count: int) -> str:
+    """A count for people: "3 structures"."""
+    return f"{count} structure" + "s" * (count != 1)
 
 
 def resident_bytes() -> int:
@@ -192,19 +238,13 @@ def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[
 def _what_would_fit(plan: MemoryPlan, pixel_bytes: float) -> str:
     """Why even the leanest plan does not fit, and what would."""
     limit = plan.limit_bytes or 0
-    if plan.earlier_peak_bytes > limit:
-        return (
-            f"the program, the model and reading the scan took {size(plan.earlier_peak_bytes)} already, more "
-            f"than the {size(limit)} of --max-memory; allow {size(plan.peak_bytes)}"
-        )
     num_slices = plan.scan.shape[0]
     while num_slices and _peak_of(plan, num_slices, pixel_bytes) > limit:
         num_slices -= 1
     crop = f", or crop the scan to {num_slices} sagittal slices" if num_slices > 1 else ""
-    shape = " × ".join(map(str, plan.scan.shape))
     return (
-        f"the scan of {shape} voxels needs about {size(plan.peak_bytes)} even with one slice at a time, more "
-        f"than the {size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
+        f"the scan of {times(plan.scan.shape)} voxels needs about {size(plan.peak_bytes)} even with one slice at "
+        f"a time, more than the {size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
     )
 
 
