@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -71,28 +70,26 @@ def compare(
     names = [patient_of(case.case, patients) for case in first]
     structures = structures_in_order([*first, *second])
 
-    def estimate(mean: _Mean, metric: str) -> Estimate:
+    def estimate(difference: Statistic) -> Estimate:
+        value = float(difference(np.ones((1, len(first))))[0])
+        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+
+    def over(mean: _Mean, metric: str) -> Estimate:
         of_first, of_second = (settled_scores(c, structures, metric, policy) for c in (first, second))
-        difference = partial(_difference, mean, of_first, of_second)
-        value = float(difference(np.ones((1, len(first))))[0])
-        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+        return estimate(lambda weights: mean(of_first, weights) - mean(of_second, weights))
 
-    def tree_estimate(of_first: Statistic, of_second: Statistic) -> Estimate:
-        def difference(weights: Float[np.ndarray, "b cases"]) -> Float[np.ndarray, " b"]:
-            return of_first(weights) - of_second(weights)
-
-        value = float(difference(np.ones((1, len(first))))[0])
-        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+    def of_tree(one: Statistic, other: Statistic) -> Estimate:
+        return estimate(lambda weights: one(weights) - other(weights))
 
     first_trees, second_trees = tree_statistics(first), tree_statistics(second)
     return Comparison(
-        class_wise={metric: estimate(class_wise, metric) for metric in METRICS},
-        case_wise={metric: estimate(case_wise, metric) for metric in METRICS},
+        class_wise={metric: over(class_wise, metric) for metric in METRICS},
+        case_wise={metric: over(case_wise, metric) for metric in METRICS},
         num_cases=len(first),
         num_patients=len(set(names)),
         seed=seed,
         trees={
-            tree: {metric: tree_estimate(one, second_trees[tree][metric]) for metric, one in metrics.items()}
+            tree: {metric: of_tree(one, second_trees[tree][metric]) for metric, one in metrics.items()}
             for tree, metrics in first_trees.items()
             if tree in second_trees
         },
@@ -102,12 +99,3 @@ def compare(
 _Mean = Callable[
     [Float[np.ndarray, "cases structures"], Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]
 ]
-
-
-def _difference(
-    mean: _Mean,
-    first: Float[np.ndarray, "cases structures"],
-    second: Float[np.ndarray, "cases structures"],
-    weights: Float[np.ndarray, "b cases"],
-) -> Float[np.ndarray, " b"]:
-    return mean(first, weights) - mean(second, weights)
