@@ -243,8 +243,9 @@ def _what_would_fit(plan: MemoryPlan, pixel_bytes: float) -> str:
         num_slices -= 1
     crop = f", or crop the scan to {num_slices} sagittal slices" if num_slices > 1 else ""
     return (
-        f"the scan of {times(plan.scan.shape)} voxels needs about {size(plan.peak_bytes)} even with one "
-        f"slice at a time, more than the {size(limit)} of --max-memory; allow {size(1.02 * plan.peak_bytes)}{crop}"
+        f"the scan of {times(plan.scan.shape)} voxels needs about {size(plan.peak_bytes)} even "
+        f"with one slice at a time, more than the {size(limit)} of --max-memory; "
+        f"allow {size(1.02 * plan.peak_bytes)}{crop}"
     )
 
 
