@@ -189,6 +189,60 @@ def test_a_structure_that_the_reference_scheme_cannot_name_is_listed_and_not_sco
     assert {score.dice for score in scores.structures} == {1.0}
 
 
+def vessels(names: dict[int, str], array: np.ndarray) -> LabelMap:
+    return LabelMap(array, Grid(array.shape, np.eye(4)), names=names, scheme="nomina")
+
+
+def sided_arteries() -> np.ndarray:
+    """A trunk (147) of 8 voxels, 16 of left (142), 24 of right artery (143), one of left vein (145)."""
+    array = np.zeros((12, 8, 8), dtype=np.uint8)
+    array[5:7, 2:4, 2:4] = 147
+    array[8:12, 2:4, 2:4] = 142
+    array[0:4, 2:4, 2:5] = 143
+    array[8:12, 6, 6] = 145
+    return array
+
+
+SIDED = {
+    142: "left pulmonary artery",
+    143: "right pulmonary artery",
+    145: "left pulmonary vein",
+    147: "pulmonary trunk",
+}
+
+
+def test_a_whole_artery_is_scored_against_the_parts_of_the_reference_together() -> None:
+    truth = sided_arteries()
+    whole = np.where(truth == 145, 144, np.where(truth > 0, 141, 0)).astype(np.uint8)
+    whole[0, 2:4, 2:4] = 0
+    scores = evaluate(vessels({141: "pulmonary artery", 144: "pulmonary vein"}, whole), vessels(SIDED, truth))
+    assert names_of(scores) == {"pulmonary artery", "pulmonary vein"}
+    assert score_of(scores, "pulmonary artery").dice == pytest.approx(2 * 44 / (44 + 48))
+    assert score_of(scores, "pulmonary vein").dice == 1.0
+    reverse = evaluate(
+        vessels(SIDED, truth), vessels({141: "pulmonary artery", 144: "pulmonary vein"}, whole)
+    )
+    assert score_of(reverse, "pulmonary artery").dice == pytest.approx(2 * 44 / (44 + 48))
+
+
+def test_sides_are_scored_apart_where_both_maps_have_them() -> None:
+    truth = sided_arteries()
+    swapped = np.where(truth == 142, 143, np.where(truth == 143, 142, truth)).astype(np.uint8)
+    scores = evaluate(vessels(SIDED, swapped), vessels(SIDED, truth))
+    assert names_of(scores) == set(SIDED.values())
+    assert score_of(scores, "left pulmonary artery").dice == 0.0
+    assert score_of(scores, "pulmonary trunk").dice == 1.0
+
+
+def test_a_cord_is_not_taken_for_the_canal_it_lies_in() -> None:
+    array = np.zeros((4, 4, 4), dtype=np.uint8)
+    array[1:3] = 1
+    scores = evaluate(
+        vessels({1: "spinal cord"}, array), vessels({1: "spinal canal", 2: "spinal cord"}, array)
+    )
+    assert score_of(scores, "spinal canal").dice == 0.0
+
+
 def test_empty_maps_have_no_scores(spine: np.ndarray, spider_map: SpiderMap) -> None:
     nothing = spider_map(np.zeros_like(spine))
     scores = evaluate(nothing, nothing)

@@ -12,6 +12,8 @@ from nomina.imaging.write import write
 
 SpiderMap = Callable[..., LabelMap]
 
+SPIDER = Scoring("spider")
+
 
 @pytest.fixture
 def folders(tmp_path: Path, spine: np.ndarray, spider_map: SpiderMap) -> tuple[Path, Path]:
@@ -29,7 +31,7 @@ def folders(tmp_path: Path, spine: np.ndarray, spider_map: SpiderMap) -> tuple[P
 def test_folders_are_paired_by_name_whatever_the_suffix_and_averaged_both_ways(
     folders: tuple[Path, Path],
 ) -> None:
-    result = evaluate_folders(*folders)
+    result = evaluate_folders(*folders, SPIDER)
     assert [case.case for case in result.cases] == ["1_t1", "1_t2", "2_t2", "3_t2"]
     assert result.num_patients == 3
     l5 = next(s for s in result.structures if s.structure == "L5 vertebra").averages["dice"]
@@ -44,7 +46,7 @@ def test_folders_are_paired_by_name_whatever_the_suffix_and_averaged_both_ways(
 
 
 def test_excluded_cases_are_scored_apart(folders: tuple[Path, Path]) -> None:
-    result = evaluate_folders(*folders, exclude=["3"])
+    result = evaluate_folders(*folders, SPIDER, exclude=["3"])
     assert result.class_wise["dice"].mean == 1.0
     assert [case.case for case in result.excluded] == ["3_t2"]
     assert result.naming.num_all_levels_right == result.naming.num_cases == 3
@@ -53,13 +55,13 @@ def test_excluded_cases_are_scored_apart(folders: tuple[Path, Path]) -> None:
 def test_a_missing_prediction_is_named_unless_its_case_is_not_asked_for(folders: tuple[Path, Path]) -> None:
     (folders[0] / "2_t2.nii.gz").unlink()
     with pytest.raises(CaseError, match=r"1 of 4 references have no prediction: 2_t2"):
-        evaluate_folders(*folders)
-    assert len(evaluate_folders(*folders, cases=["1", "3_t2"]).cases) == 3
+        evaluate_folders(*folders, SPIDER)
+    assert len(evaluate_folders(*folders, SPIDER, cases=["1", "3_t2"]).cases) == 3
 
 
 def test_a_missing_prediction_can_be_allowed_and_is_then_listed(folders: tuple[Path, Path]) -> None:
     (folders[0] / "2_t2.nii.gz").unlink()
-    result = evaluate_folders(*folders, allow_missing=True)
+    result = evaluate_folders(*folders, SPIDER, allow_missing=True)
     assert result.missing == ("2_t2",)
     assert len(result.cases) == 3
 
@@ -72,7 +74,7 @@ def test_scoring_follows_its_options(folders: tuple[Path, Path]) -> None:
             seen.append(pair.case)
             yield pair
 
-    low = evaluate_folders(*folders, Scoring(policy="skip", max_level=2), seed=5, watch=watch)
+    low = evaluate_folders(*folders, Scoring("spider", policy="skip", max_level=2), seed=5, watch=watch)
     assert (low.policy, low.max_level, low.seed) == ("skip", 2, 5)
     assert len(low.structures) == 5
     assert seen == ["1_t1", "1_t2", "2_t2", "3_t2"]
@@ -81,7 +83,7 @@ def test_scoring_follows_its_options(folders: tuple[Path, Path]) -> None:
 
 
 def test_two_folders_are_compared_on_the_cases_of_the_first(folders: tuple[Path, Path]) -> None:
-    first = evaluate_folders(*folders, exclude=["3"])
-    second = evaluate_folders(folders[1], folders[1], cases=[case.case for case in first.cases])
+    first = evaluate_folders(*folders, SPIDER, exclude=["3"])
+    second = evaluate_folders(folders[1], folders[1], SPIDER, cases=[case.case for case in first.cases])
     difference = compare(first.cases, second.cases)
     assert (difference.num_cases, difference.class_wise["dice"].mean) == (3, 0.0)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from nomina.anatomy.schemes import load_scheme
 from nomina.cli.evaluate import evaluate
-from nomina.errors import CaseError, ConfigError, OutputError
+from nomina.errors import CaseError, ConfigError, OutputError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
@@ -47,9 +47,43 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def run(*arguments: object) -> Result:
+    return run_as_given(*arguments, "--scheme", "spider")
+
+
+def run_as_given(*arguments: object) -> Result:
     app = typer.Typer()
     app.command()(evaluate)
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_without_a_scheme_the_json_beside_the_reference_names_its_values(tmp_path: Path) -> None:
+    predicted, truth = (tmp_path / folder / "1.nii.gz" for folder in ("predictions", "references"))
+    vessel = np.zeros((6, 6, 12), dtype=np.uint8)
+    vessel[2:4, 2:4] = 141
+    for path, array in ((predicted, vessel), (truth, vessel + (vessel > 0) * np.uint8(1))):
+        path.parent.mkdir()
+        write(
+            LabelMap(
+                array, Grid(array.shape, np.eye(4)), names=load_scheme("nomina").labels, scheme="nomina"
+            ),
+            path,
+        )
+        (path.parent / "1.json").write_text(json.dumps({"scheme": "nomina", "structures": []}))
+    result = run_as_given(predicted, truth)
+    assert result.exit_code == 0, result.output
+    # 141 is the whole artery, 142 its left part.
+    row = next(line for line in result.stdout.splitlines() if line.startswith(" pulmonary artery"))
+    assert row.split()[2] == "1.000"
+    assert "label-free" not in result.stdout
+    assert "all levels right" not in result.stdout
+
+
+def test_values_that_nothing_names_are_refused_with_the_schemes_to_choose_from(
+    folders: tuple[Path, Path],
+) -> None:
+    result = run_as_given(*folders)
+    assert isinstance(result.exception, SchemeError)
+    assert "name its label scheme" in str(result.exception)
 
 
 def test_the_table_shows_each_structure_the_means_the_names_and_the_policy(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomina.anatomy.schemes import read_label_map, sidecar_path
+from nomina.anatomy.schemes import claimed_scheme, read_label_map, sidecar_path
 from nomina.assessment.statistics import patient_of
 from nomina.errors import CaseError
 from nomina.imaging.volume import LabelMap
@@ -30,11 +30,11 @@ class CaseFiles:
     prediction: Path | None
     """None when there is no prediction of that name."""
 
-    def read(self, *, scheme: str, prediction_scheme: str | None) -> tuple[LabelMap, LabelMap]:
+    def read(self, *, scheme: str | None, prediction_scheme: str | None) -> tuple[LabelMap, LabelMap]:
         """Prediction and reference as label maps.
 
         Args:
-            scheme: Label scheme of the reference.
+            scheme: Label scheme of the reference; None: what the JSON file beside it says.
             prediction_scheme: Label scheme of the prediction; None: what the JSON file beside it says, or the
                 reference's scheme when there is none.
 
@@ -46,9 +46,9 @@ class CaseFiles:
         if self.prediction is None:
             raise CaseError(f"case {self.case} has no prediction; make it, or leave the case out")
         if prediction_scheme is None and not sidecar_path(self.prediction).is_file():
-            prediction_scheme = scheme
+            prediction_scheme = scheme or claimed_scheme(self.reference)
         prediction = read_label_map(self.prediction, scheme=prediction_scheme)
-        return prediction, read_label_map(self.reference, scheme=scheme)
+        return prediction, read_label_map(self.reference, scheme=scheme or claimed_scheme(self.reference))
 
 
 def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:

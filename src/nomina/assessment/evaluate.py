@@ -1,12 +1,14 @@
 """Score a predicted label map against a reference: per structure, by name, and without names."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Integer
 
 from nomina.anatomy.schemes import load_scheme, present_values, scheme_names
+from nomina.anatomy.structures import Structure, vocabulary
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
 from nomina.assessment.metrics.identification import identified_vertebrae
 from nomina.assessment.metrics.label_free import label_free_scores
@@ -46,8 +48,9 @@ def evaluate(
     Structures are matched by name, so the two maps may follow different label schemes. Left out of the
     comparison by name are: voxels whose reference value is ignored (partly visible vertebrae, levels above
     `max_level`), in both maps; predicted values without a name; and predicted structures that the reference's
-    scheme cannot name. What a prediction marks as partly visible counts as the structure: the reference alone
-    says what is not judged. Label-free scores use the maps as they are.
+    scheme cannot name. Where one map names a vessel as a whole and the other its parts alone ("left pulmonary
+    artery", "pulmonary trunk"), the whole is compared. What a prediction marks as partly visible counts as
+    the structure: the reference alone says what is not judged. Label-free scores use the maps as they are.
 
     Args:
         prediction: Predicted label map.
@@ -68,7 +71,7 @@ def evaluate(
     extent = np.array(reference.grid.shape) - 1.0
     image_diagonal_mm = float(np.linalg.norm(extent * reference.grid.spacing_mm))
     prediction, reference = _cropped(prediction, reference)
-    compared = _comparable(_with_partial(prediction), reference, max_level)
+    compared = _comparable(*_equally_fine(_with_partial(prediction), reference), max_level)
     compared_prediction, compared_reference, not_scored = compared
     return CaseScores(
         structures=_structure_scores(compared_prediction, compared_reference, not_scored),
@@ -115,6 +118,39 @@ def _with_partial(prediction: LabelMap) -> LabelMap:
     present = {value: partial[value] for value in present_values(prediction.array) if value in partial}
     names = {**prediction.names, **present}
     return replace(prediction, names=names, ignored=prediction.ignored - set(names))
+
+
+def _equally_fine(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, LabelMap]:
+    """Both maps, in which parts bear the name of their whole where the other map knows the whole alone.
+
+    Only parts of the whole's own kind: a spinal cord does not stand for the canal about it.
+    """
+    known = vocabulary()
+    shown = [
+        {label_map.names.get(v, "") for v in present_values(label_map.array)}
+        for label_map in (prediction, reference)
+    ]
+    wholes = {name: whole for name in shown[0] | shown[1] if (whole := _whole_of(name, known)) is not None}
+    coarse = {
+        whole
+        for mine, other in (shown, shown[::-1])
+        for whole in mine & set(wholes.values())
+        if whole not in other and not any(wholes.get(name) == whole for name in mine)
+    }
+
+    def renamed(label_map: LabelMap) -> LabelMap:
+        names = {
+            v: wholes[name] if wholes.get(name) in coarse else name for v, name in label_map.names.items()
+        }
+        return replace(label_map, names=names)
+
+    return renamed(prediction), renamed(reference)
+
+
+def _whole_of(name: str, known: Mapping[str, Structure]) -> str | None:
+    """Name of the structure of the same kind that `name` is a part of."""
+    whole = known[name].part_of if name in known else None
+    return whole if whole is not None and known[whole].kind == known[name].kind else None
 
 
 def _comparable(

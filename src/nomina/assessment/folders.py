@@ -19,8 +19,8 @@ class Scoring:
         ConfigError: The policy is unknown.
     """
 
-    scheme: str = "spider"
-    """Label scheme of the references."""
+    scheme: str | None = None
+    """Label scheme of the references; None: what the JSON file beside each says."""
     prediction_scheme: str | None = None
     """Label scheme of the predictions; None: what the JSON file beside each says, or the references' scheme
     where there is none."""
@@ -75,7 +75,7 @@ def evaluate_folders(
     Args:
         predictions: Folder of predicted label maps (or one file).
         references: Folder of reference label maps (or one file).
-        scoring: Schemes, policy and cut-off; None: SPIDER's defaults.
+        scoring: Schemes, policy and cut-off; None: the defaults of `Scoring`.
         cases: Names of the cases (or patients) to score; empty: all references.
         exclude: Names of cases (or patients) that are scored but enter no mean.
         allow_missing: List references without a prediction in the result instead of refusing them.

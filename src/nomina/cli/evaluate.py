@@ -24,10 +24,14 @@ def evaluate(
     references: Annotated[
         Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
     ],
-    scheme: Annotated[str, typer.Option(help="Label scheme of the references.")] = "spider",
+    scheme: Annotated[
+        str | None, typer.Option(help="Label scheme of the references; without it the JSON beside each.")
+    ] = None,
     prediction_scheme: Annotated[
         str | None,
-        typer.Option(help="Label scheme of the predictions; without it the JSON beside each, else --scheme."),
+        typer.Option(
+            help="Label scheme of the predictions; without it the JSON beside each, else that of REF."
+        ),
     ] = None,
     policy: Annotated[
         str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")
@@ -124,9 +128,11 @@ def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
     tables = [
         _structure_table(evaluation),
         _mean_table(evaluation),
-        _label_free_table(evaluation),
         _presence_table(evaluation),
     ]
+    is_spine = any(scores.num_reference for scores in evaluation.label_free.values())
+    if is_spine:
+        tables.insert(2, _label_free_table(evaluation))
     if any(case.trees for case in evaluation.cases):
         tables.append(_tree_table(evaluation))
     if comparison is not None:
@@ -134,7 +140,8 @@ def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
     for table in tables:
         console.print(table)
         console.print()
-    for line in (*_policy_lines(evaluation), *_naming_lines(evaluation), *_apart_lines(evaluation)):
+    naming = _naming_lines(evaluation) if is_spine else []
+    for line in (*_policy_lines(evaluation), *naming, *_apart_lines(evaluation)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
