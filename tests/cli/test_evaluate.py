@@ -58,20 +58,15 @@ def run_as_given(*arguments: object) -> Result:
 
 def test_without_a_scheme_the_json_beside_the_reference_names_its_values(tmp_path: Path) -> None:
     predicted, truth = (tmp_path / folder / "1.nii.gz" for folder in ("predictions", "references"))
-    vessel = np.zeros((6, 6, 12), dtype=np.uint8)
-    vessel[2:4, 2:4] = 141
-    for path, array in ((predicted, vessel), (truth, vessel + (vessel > 0) * np.uint8(1))):
+    for path, label, name in ((predicted, 141, "pulmonary artery"), (truth, 142, "left pulmonary artery")):
         path.parent.mkdir()
-        write(
-            LabelMap(
-                array, Grid(array.shape, np.eye(4)), names=load_scheme("nomina").labels, scheme="nomina"
-            ),
-            path,
-        )
-        (path.parent / "1.json").write_text(json.dumps({"scheme": "nomina", "structures": []}))
+        array = np.zeros((6, 6, 12), dtype=np.uint8)
+        array[2:4, 2:4] = label
+        write(LabelMap(array, Grid(array.shape, np.eye(4)), names={label: name}, scheme="nomina"), path)
+        entries = [{"label": label, "name": name}]
+        (path.parent / "1.json").write_text(json.dumps({"scheme": "nomina", "structures": entries}))
     result = run_as_given(predicted, truth)
     assert result.exit_code == 0, result.output
-    # 141 is the whole artery, 142 its left part.
     row = next(line for line in result.stdout.splitlines() if line.startswith(" pulmonary artery"))
     assert row.split()[2] == "1.000"
     assert "label-free" not in result.stdout
