@@ -20,8 +20,9 @@ from nomina.assessment.lung_halves import find_lungs, near_lungs
 from nomina.cli.run_card import read_card, run_card
 from nomina.errors import PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
+from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.blocks import without_strays
+from nomina.inference.blocks import winning_vessels, without_strays
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
@@ -143,6 +144,15 @@ def test_a_run_card_can_be_made(segmenter: Segmenter, box_chest: BoxChest, tmp_p
 def test_a_network_with_sides_knows_the_whole_and_one_without_its_sides() -> None:
     assert set(nameable(SIDED_VESSELS)) == {*SIDED_VESSELS, *VESSELS}
     assert set(nameable(VESSELS)) == {*SIDED_VESSELS, *VESSELS}
+
+
+def test_the_floor_decides_from_which_probability_a_voxel_is_a_vessel() -> None:
+    probabilities = torch.tensor([[0.30, 0.40, 0.60, 0.45], [0.10, 0.45, 0.55, 0.20]])[:, :, None, None]
+    grid = Grid((4, 1, 1), np.eye(4))
+    strict, generous = (winning_vessels(probabilities, grid, grid, floor) for floor in (0.5, 0.35))
+    assert strict.classes.ravel().tolist() == [0, 0, 1, 0]
+    assert generous.classes.ravel().tolist() == [0, 2, 1, 1]
+    assert (strict.num_overlaps, generous.num_overlaps) == (1, 2)
 
 
 def test_specks_go_and_thin_branches_stay() -> None:

@@ -49,7 +49,7 @@ def recipe(tmp_path: Path, make_chests: Chests) -> BlockRecipe:
         ),
         structures=VESSELS,
         network=NETWORK,
-        sampling=BlockSamplingConfig(block_size=(16, 16, 16), tile_overlap=0.0),
+        sampling=BlockSamplingConfig(block_size=(16, 16, 16), tile_overlap=0.0, vessel_floor=0.35),
         augmentation=BlockAugmentationConfig(mirror=0.5),
         losses=VesselLossConfig(dice_form="batch", is_masked=True, skeleton=1.0),
         train=TrainConfig(
@@ -72,12 +72,19 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
 
     checkpoint = load_checkpoint(best)
     assert checkpoint.config.block_size == (16, 16, 16)
+    assert checkpoint.config.vessel_floor == 0.35
     assert checkpoint.config.modality == "CT"
     assert checkpoint.config.preparation.kind == "ct"
     assert {"dice", "dice_pulmonary_artery", "dice_pulmonary_vein"} <= set(checkpoint.run["validation"])
     volume, _ = box_chest(9)
     result = Segmenter.load(best, device="cpu")(volume, ["left pulmonary veins"])
     assert result.label_map.grid.matches(volume.grid)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1.0, -0.1])
+def test_a_floor_that_would_call_all_or_nothing_a_vessel_is_refused(floor: float) -> None:
+    with pytest.raises(ConfigError, match="vessel_floor must lie between 0 and 1"):
+        BlockSamplingConfig(vessel_floor=floor)
 
 
 def test_the_words_carry_the_version_of_the_templates_of_vessels(

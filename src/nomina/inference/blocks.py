@@ -54,7 +54,7 @@ class VesselMap:
     certainty: UInt8[np.ndarray, "i j k"]
     """Probability of the most probable class in steps of 1/255."""
     num_overlaps: int
-    """Voxels in which several classes passed one half; the more probable one was taken."""
+    """Voxels in which several classes passed the floor; the more probable one was taken."""
 
 
 def segment_blocks(
@@ -134,16 +134,19 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
         overlap=cfg.tile_overlap,
         progress=report,
     )
-    return winning_vessels(probabilities, prepared, part.grid)
+    return winning_vessels(probabilities, prepared, part.grid, cfg.vessel_floor)
 
 
-def winning_vessels(probabilities: Float[Tensor, "n i j k"], prepared: Grid, native: Grid) -> VesselMap:
-    """Resample probabilities plane by plane and take the winner above one half.
+def winning_vessels(
+    probabilities: Float[Tensor, "n i j k"], prepared: Grid, native: Grid, floor: float
+) -> VesselMap:
+    """Resample probabilities plane by plane and take the winner above `floor`.
 
     Args:
         probabilities: One map per class on `prepared`.
         prepared: Grid of the network.
         native: Canonical grid of the scan, with the same axes.
+        floor: Probability from which a voxel belongs to a vessel.
     """
     along_i, along_j, along_k = (linear_weights(prepared, native, axis) for axis in range(3))
     classes, certainty = np.zeros(native.shape, dtype=np.uint8), np.zeros(native.shape, dtype=np.uint8)
@@ -152,9 +155,9 @@ def winning_vessels(probabilities: Float[Tensor, "n i j k"], prepared: Grid, nat
         plane = torch.einsum("nsjk,s->njk", probabilities[:, weights > 0], weights[weights > 0])
         maps = along_j @ (plane @ along_k.T)
         best, winner = maps.max(dim=0)
-        classes[index] = torch.where(best > 0.5, winner + 1, 0).to(torch.uint8).numpy()
+        classes[index] = torch.where(best > floor, winner + 1, 0).to(torch.uint8).numpy()
         certainty[index] = (best * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        num_overlaps += int(((maps > 0.5).sum(dim=0) > 1).sum())
+        num_overlaps += int(((maps > floor).sum(dim=0) > 1).sum())
     return VesselMap(classes, certainty, num_overlaps)
 
 

@@ -102,6 +102,7 @@ class BlockTask:
             preparation=self.data.prepare.image,
             block_size=self.recipe.sampling.block_size,
             tile_overlap=self.recipe.sampling.tile_overlap,
+            vessel_floor=self.recipe.sampling.vessel_floor,
             scheme="nomina",
             modality="CT",
         )

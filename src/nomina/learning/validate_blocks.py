@@ -50,7 +50,7 @@ def _dice(
     )
     scores = []
     for probability, answer in zip(found.numpy(), known, strict=True):
-        predicted = (probability > 0.5) & (answer != Answer.unknown)
+        predicted = (probability > sampling.vessel_floor) & (answer != Answer.unknown)
         there = answer == Answer.there
         total = int(predicted.sum()) + int(there.sum())
         scores.append(2 * int((predicted & there).sum()) / total if total else float("nan"))

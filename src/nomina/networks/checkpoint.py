@@ -64,6 +64,8 @@ class CheckpointConfig:
     network that sees slices."""
     tile_overlap: float = 0.25
     """Share of a tile's side that the next one repeats."""
+    vessel_floor: float = 0.5
+    """Probability from which a voxel belongs to a vessel; see `BlockSamplingConfig`."""
     scheme: str = "spider"
     """Label scheme whose level numbering the training labels follow."""
     modality: str = "MR"
