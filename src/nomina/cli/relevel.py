@@ -31,30 +31,19 @@ def relevel(
     """Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay."""
     from nomina.anatomy.schemes import claimed_scheme, read_label_map
     from nomina.assessment.level_anchors import parse_anchor
+    from nomina.assessment.relevel import FORMAT
     from nomina.assessment.relevel import relevel as relevel_map
+    from nomina.cli.new_label_map import refuse_overwriting, write_with_record
 
     anchors = [parse_anchor(words) for words in anchor]
-    _refuse_overwriting(source, output)
+    refuse_overwriting(source, output, FORMAT)
     result = relevel_map(read_label_map(source, scheme=scheme or claimed_scheme(source)), anchors)
     plain = {"source": source.name, "anchors": list(anchor)} | result.as_plain()
-    _write(result, output, plain)
+    write_with_record(result.label_map, output, plain)
     if as_json:
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         _print(result, output)
-
-
-def _write(result: "Relevelled", output: Path, plain: dict[str, object]) -> None:
-    """Label map and JSON file, the latter last."""
-    from nomina.anatomy.schemes import sidecar_path
-    from nomina.imaging.files import atomic_path, write_text_atomic
-    from nomina.imaging.write import write
-
-    with atomic_path(output) as new_map:
-        write(result.label_map, new_map)
-        # An older JSON file must never name the values of a newer label map.
-        sidecar_path(output).unlink(missing_ok=True)
-    write_text_atomic(sidecar_path(output), json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def _print(result: "Relevelled", output: Path) -> None:
@@ -69,17 +58,3 @@ def _print(result: "Relevelled", output: Path) -> None:
         typer.echo(sentence, err=True)
     changed = sum(level.is_changed for level in result.levels)
     typer.echo(f"wrote {output}: {changed} of {len(result.levels)} names changed", err=True)
-
-
-def _refuse_overwriting(source: Path, output: Path) -> None:
-    from nomina.anatomy.schemes import sidecar_path
-    from nomina.assessment.relevel import FORMAT
-    from nomina.errors import OutputError
-
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"{output} is the input itself; give another name for the output")
-    sidecar = sidecar_path(output)
-    if sidecar == sidecar_path(source):
-        raise OutputError(f"{sidecar} describes {source.name}; give another name for the output")
-    if sidecar.exists() and FORMAT not in sidecar.read_text(encoding="utf-8", errors="replace"):
-        raise OutputError(f"{sidecar} was not written by this command; give another name for the output")

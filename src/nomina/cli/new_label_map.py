@@ -1,0 +1,44 @@
+"""A label map made from another one, and the JSON file beside it that says what changed."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nomina.imaging.volume import LabelMap
+
+
+def refuse_overwriting(source: Path, output: Path, written_as: str) -> None:
+    """Refuse an output that would replace the input, or a JSON file of another origin.
+
+    Args:
+        source: Label map that is read.
+        output: Label map that is to be written.
+        written_as: `format` of the JSON files that the command writes and may replace.
+
+    Raises:
+        OutputError: The output is the input, or the file beside it describes something else.
+    """
+    from nomina.anatomy.schemes import sidecar_path
+    from nomina.errors import OutputError
+
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output} is the input itself; give another name for the output")
+    sidecar = sidecar_path(output)
+    if sidecar == sidecar_path(source):
+        raise OutputError(f"{sidecar} describes {source.name}; give another name for the output")
+    if sidecar.exists() and written_as not in sidecar.read_text(encoding="utf-8", errors="replace"):
+        raise OutputError(f"{sidecar} was not written by this command; give another name for the output")
+
+
+def write_with_record(label_map: "LabelMap", output: Path, record: dict[str, Any]) -> None:
+    """Write a label map and the JSON file beside it, the latter last."""
+    from nomina.anatomy.schemes import sidecar_path
+    from nomina.imaging.files import atomic_path, write_text_atomic
+    from nomina.imaging.write import write
+
+    with atomic_path(output) as new_map:
+        write(label_map, new_map)
+        # An older JSON file must never name the values of a newer label map.
+        sidecar_path(output).unlink(missing_ok=True)
+    write_text_atomic(sidecar_path(output), json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,37 @@
+"""`nomina vote`: one class for every branch of arteries and veins, without a network."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def vote(
+    source: Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")],
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Give every branch of lung arteries and veins the class of most of its voxels; say what changed."""
+    from nomina.anatomy.schemes import claimed_scheme, read_label_map
+    from nomina.assessment.branch_vote import FORMAT, vote_on_branches
+    from nomina.cli.new_label_map import refuse_overwriting, write_with_record
+
+    refuse_overwriting(source, output, FORMAT)
+    result = vote_on_branches(read_label_map(source, scheme=scheme or claimed_scheme(source)))
+    plain = {"source": source.name} | result.as_plain()
+    write_with_record(result.label_map, output, plain)
+    if as_json:
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        return
+    for name, volume_ml in result.changed_ml.items():
+        typer.echo(f"{name}: {volume_ml:.1f} ml went to the other tree")
+    typer.echo(
+        f"wrote {output}: changed branches: {result.num_changed_branches}, centreline: "
+        f"{result.changed_length_mm:.0f} mm, voxels: {result.num_changed_voxels}",
+        err=True,
+    )
