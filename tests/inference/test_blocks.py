@@ -26,7 +26,7 @@ from nomina.inference.blocks import winning_vessels, without_strays
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
-from nomina.networks.checkpoint import Checkpoint, CheckpointConfig
+from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, VesselConfig
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import LACAF, NOMINA
 from nomina.networks.words import ClassPrompts
@@ -91,6 +91,25 @@ def test_a_whole_tree_has_one_label_and_a_side_that_is_asked_too_its_own(
     assert of_right.volume_ml == pytest.approx(right.sum() * 0.064)
     assert of_all.volume_ml == pytest.approx((left | right).sum() * 0.064)
     assert segmenter.resolve(None) == VESSELS
+
+
+def test_a_piece_of_vein_in_an_artery_is_an_artery_where_whole_branches_are_wanted(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, truth = box_chest()
+    artery = truth.mask("left pulmonary artery")
+    piece = artery & (np.arange(artery.shape[2]) >= 12) & (np.arange(artery.shape[2]) < 17)
+    stained = replace(volume, array=np.where(piece, 250, volume.array).astype(np.int16))
+    checkpoint = segmenter.checkpoint
+    config = replace(checkpoint.config, vessels=VesselConfig(has_whole_branches=True))
+    whole = Segmenter(replace(checkpoint, config=config))
+    raw, voted = segmenter(stained, None), whole(stained, None)
+    np.testing.assert_array_equal(raw.label_map.mask("pulmonary vein") & artery, piece)
+    assert not (voted.label_map.mask("pulmonary vein") & artery).any()
+    np.testing.assert_array_equal(voted.label_map.array > 0, raw.label_map.array > 0)
+    assert f"{piece.sum()} voxels went from artery to vein or back" in str(voted.provenance["notes"])
+    one_tree = replace(volume, array=np.where(abs(volume.array - 250) < 80, -850, volume.array))
+    assert "Only one tree was found" in str(whole(one_tree, None).provenance["notes"])
 
 
 def test_what_is_missing_or_out_of_view_is_said(segmenter: Segmenter, box_chest: BoxChest) -> None:

@@ -23,7 +23,7 @@ from nomina.learning.recipe import BlockRecipe, DataSource, TrainConfig
 from nomina.learning.training_state import STATE_FILE
 from nomina.learning.vessel_losses import VesselLossConfig
 from nomina.networks.build import build_network
-from nomina.networks.checkpoint import load_checkpoint
+from nomina.networks.checkpoint import VesselConfig, load_checkpoint
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import NOMINA
 
@@ -49,9 +49,10 @@ def recipe(tmp_path: Path, make_chests: Chests) -> BlockRecipe:
         ),
         structures=VESSELS,
         network=NETWORK,
-        sampling=BlockSamplingConfig(block_size=(16, 16, 16), tile_overlap=0.0, vessel_floor=0.35),
+        sampling=BlockSamplingConfig(block_size=(16, 16, 16), tile_overlap=0.0),
         augmentation=BlockAugmentationConfig(mirror=0.5),
         losses=VesselLossConfig(dice_form="batch", is_masked=True, skeleton=1.0),
+        vessels=VesselConfig(floor=0.35, has_whole_branches=True),
         train=TrainConfig(
             steps=4, batch_size=1, precision="fp32", validate_every=2, log_every=1, save_minutes=0.0
         ),
@@ -72,7 +73,7 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
 
     checkpoint = load_checkpoint(best)
     assert checkpoint.config.block_size == (16, 16, 16)
-    assert checkpoint.config.vessel_floor == 0.35
+    assert checkpoint.config.vessels == recipe.vessels
     assert checkpoint.config.modality == "CT"
     assert checkpoint.config.preparation.kind == "ct"
     assert {"dice", "dice_pulmonary_artery", "dice_pulmonary_vein"} <= set(checkpoint.run["validation"])
@@ -83,8 +84,17 @@ def test_a_killed_run_goes_on_bit_for_bit_and_its_checkpoint_segments(
 
 @pytest.mark.parametrize("floor", [0.0, 1.0, -0.1])
 def test_a_floor_that_would_call_all_or_nothing_a_vessel_is_refused(floor: float) -> None:
-    with pytest.raises(ConfigError, match="vessel_floor must lie between 0 and 1"):
-        BlockSamplingConfig(vessel_floor=floor)
+    with pytest.raises(ConfigError, match=r"vessels\.floor must lie between 0 and 1"):
+        VesselConfig(floor=floor)
+
+
+def test_whole_branches_need_both_trees(recipe: BlockRecipe) -> None:
+    with pytest.raises(ConfigError, match=r"other tree's part for right pulmonary vein; set it to false"):
+        replace(
+            recipe,
+            structures=("left pulmonary artery", "left pulmonary vein", "right pulmonary vein"),
+            augmentation=BlockAugmentationConfig(mirror=0.0),
+        )
 
 
 def test_the_words_carry_the_version_of_the_templates_of_vessels(

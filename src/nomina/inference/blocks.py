@@ -1,6 +1,7 @@
 """Words and a chest CT → named vessels, through a network of blocks.
 
-lungs found → box about them → cubes → tiles, blended → scan's own grid → strays off → sides → verdicts
+lungs found → box about them → cubes → tiles, blended → scan's own grid → strays off → whole branches → sides
+→ verdicts
 
 The network says artery or vein; left and right come from the lungs in world coordinates, so a file with other
 axes cannot exchange them. A network whose classes have sides of their own is taken at its word.
@@ -17,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from nomina.anatomy.structures import structure
+from nomina.assessment.branch_vote import vote_on_branches
 from nomina.assessment.lung_halves import find_lungs, lung_box, lung_halves, near_lungs
 from nomina.assessment.measurements.lungs import LEFT, RIGHT
 from nomina.errors import CheckpointError
@@ -94,6 +96,11 @@ def segment_blocks(
     found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
     near = None if lungs is None else near_lungs(lungs, part.grid, REACH_MM)
     classes = without_strays(found.classes, SPECK_MM3 / (1000 * part.grid.voxel_volume_ml), near)
+    report(0.92)
+    notes = _notes(volume, found, part.grid, lungs is not None)
+    if checkpoint.config.vessels.has_whole_branches:
+        classes, note = _with_whole_branches(classes, checkpoint.structures, part.grid)
+        notes.append(note)
     halves = lung_halves(lungs, part.grid)
     report(0.95)
     members = _members(asked, checkpoint.structures)
@@ -113,7 +120,7 @@ def segment_blocks(
         verdicts=tuple(verdicts[name] for name in asked),
         prompts=tuple(prompts),
         provenance={
-            **provenance(checkpoint, "class prompts", _notes(volume, found, part.grid, lungs is not None)),
+            **provenance(checkpoint, "class prompts", notes),
             "memory": plan.as_dict(),
         },
     )
@@ -134,7 +141,7 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
         overlap=cfg.tile_overlap,
         progress=report,
     )
-    return winning_vessels(probabilities, prepared, part.grid, cfg.vessel_floor)
+    return winning_vessels(probabilities, prepared, part.grid, cfg.vessels.floor)
 
 
 def winning_vessels(
@@ -186,6 +193,21 @@ def without_strays(
         is_stray[0] = False
         cleaned[box][is_stray[pieces]] = 0
     return cleaned
+
+
+def _with_whole_branches(
+    classes: UInt8[np.ndarray, "i j k"], structures: Sequence[str], grid: Grid
+) -> tuple[UInt8[np.ndarray, "i j k"], str]:
+    """One class for every branch, and what that changed, in words."""
+    names = dict(enumerate(structures, start=1))
+    kinds = {structure(name).kind for value, name in names.items() if (classes == value).any()}
+    if kinds != {"artery", "vein"}:
+        return classes, "Only one tree was found, so no branch was voted on."
+    voted = vote_on_branches(LabelMap(classes, grid, names=names))
+    return voted.label_map.array.astype(np.uint8), (
+        f"Whole branches: {voted.num_changed_branches} of them, {voted.changed_length_mm:.0f} mm of their "
+        f"centrelines and {voted.num_changed_voxels} voxels went from artery to vein or back."
+    )
 
 
 def _members(asked: Sequence[str], classes: Sequence[str]) -> Bool[np.ndarray, "a c 3"]:

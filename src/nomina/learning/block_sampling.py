@@ -31,10 +31,6 @@ class BlockSamplingConfig:
     outweigh all twigs [choice]."""
     tile_overlap: float = 0.5
     """Share of its side by which tiles overlap in validation and at inference [authors' release]."""
-    vessel_floor: float = 0.5
-    """Probability from which a voxel belongs to a vessel, in validation and at inference [authors' release].
-    A vessel as thin as the voxels fills none of them: at 1.5 mm, half-full voxels alone hold two thirds of
-    a tree's length, third-full ones nine tenths (docs/experiments.md)."""
 
     def __post_init__(self) -> None:
         if min(self.block_size) < 8:
@@ -44,8 +40,6 @@ class BlockSamplingConfig:
                 f"vessel_share and distal_share must lie in 0 to 1, got {self.vessel_share} and "
                 f"{self.distal_share}"
             )
-        if not 0 < self.vessel_floor < 1:
-            raise ConfigError(f"vessel_floor must lie between 0 and 1, got {self.vessel_floor}")
         if not 0 <= self.tile_overlap < 1:
             raise ConfigError(f"tile_overlap must be 0 or more and less than 1, got {self.tile_overlap}")
 

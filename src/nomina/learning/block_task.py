@@ -93,7 +93,9 @@ class BlockTask:
 
     def validate(self, network: Network) -> dict[str, float]:
         """Dice over whole validation chests; see `nomina.learning.validate_blocks`."""
-        return validate_blocks(cast("LACAF", network), self.data, self.words[0], self.recipe.sampling)
+        return validate_blocks(
+            cast("LACAF", network), self.data, self.words[0], self.recipe.sampling, self.recipe.vessels.floor
+        )
 
     def checkpoint_config(self) -> CheckpointConfig:
         """What inference must know."""
@@ -102,7 +104,7 @@ class BlockTask:
             preparation=self.data.prepare.image,
             block_size=self.recipe.sampling.block_size,
             tile_overlap=self.recipe.sampling.tile_overlap,
-            vessel_floor=self.recipe.sampling.vessel_floor,
+            vessels=self.recipe.vessels,
             scheme="nomina",
             modality="CT",
         )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Discriminator, Tag
 
 from nomina.anatomy.structures import structure
+from nomina.assessment.branch_vote import OTHER_TREE
 from nomina.config import config, load_config
 from nomina.errors import ConfigError
 from nomina.learning.augmentation import AugmentationConfig
@@ -23,6 +24,7 @@ from nomina.learning.sampling import SamplingConfig
 from nomina.learning.vessel_losses import VesselLossConfig
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import SliceNetworkConfig
+from nomina.networks.checkpoint import VesselConfig
 from nomina.networks.la_caf import LACAFConfig
 
 
@@ -196,11 +198,18 @@ class BlockRecipe:
     sampling: BlockSamplingConfig = BlockSamplingConfig()
     augmentation: BlockAugmentationConfig = BlockAugmentationConfig()
     losses: VesselLossConfig = VesselLossConfig()
+    vessels: VesselConfig = VesselConfig()
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self) -> None:
         if not self.structures or len(set(self.structures)) < len(self.structures):
             raise ConfigError(f"structures must be one or more different names, got {self.structures}")
+        lonely = [name for name in self.structures if OTHER_TREE.get(name) not in self.structures]
+        if self.vessels.has_whole_branches and lonely:
+            raise ConfigError(
+                f"vessels.has_whole_branches lets arteries become veins and back, but structures lack the "
+                f"other tree's part for {', '.join(lonely)}; set it to false"
+            )
         if any(structure(name).side for name in self.structures) and self.augmentation.mirror:
             raise ConfigError(
                 f"augmentation.mirror exchanges left and right, but structures have sides: "

@@ -15,16 +15,23 @@ MARGIN_VOXELS = 12
 
 
 def validate_blocks(
-    network: LACAF, data: ChestData, words: ClassPrompts, sampling: BlockSamplingConfig
+    network: LACAF, data: ChestData, words: ClassPrompts, sampling: BlockSamplingConfig, floor: float
 ) -> dict[str, float]:
     """Dice of each class over the voxels where somebody knows, averaged over the validation chests.
+
+    Args:
+        network: In training or not.
+        data: The chests and what is known of them.
+        words: Prompts of the classes.
+        sampling: How a chest is covered with tiles.
+        floor: Probability from which a voxel belongs to a vessel.
 
     Returns:
         `dice_{class}` with underscores, the mean over the chests of which anything is known of the class;
         and `dice`, the mean of these. A class found but not there, or there but not found, scores 0; one
         absent on both sides is left out. Empty when there is nothing to validate on.
     """
-    rows = [_dice(network, entry, data, words, sampling) for entry in data.validation]
+    rows = [_dice(network, entry, data, words, sampling, floor) for entry in data.validation]
     scores: dict[str, float] = {}
     for index, name in enumerate(data.structures):
         values = [row[index] for row in rows if not np.isnan(row[index])]
@@ -39,6 +46,7 @@ def _dice(
     data: ChestData,
     words: ClassPrompts,
     sampling: BlockSamplingConfig,
+    floor: float,
 ) -> list[float]:
     """Dice of each class in one chest; nan where it is absent on both sides."""
     labels = np.asarray(entry.labels())
@@ -50,7 +58,7 @@ def _dice(
     )
     scores = []
     for probability, answer in zip(found.numpy(), known, strict=True):
-        predicted = (probability > sampling.vessel_floor) & (answer != Answer.unknown)
+        predicted = (probability > floor) & (answer != Answer.unknown)
         there = answer == Answer.there
         total = int(predicted.sum()) + int(there.sum())
         scores.append(2 * int((predicted & there).sum()) / total if total else float("nan"))

@@ -49,6 +49,22 @@ MAX_FILE_BYTES = 8 * 2**30
 
 
 @config
+class VesselConfig:
+    """How probabilities become arteries and veins; the defaults are the authors' release of LA-CAF."""
+
+    floor: float = 0.5
+    """Probability from which a voxel belongs to a vessel, in validation and at inference. A vessel as thin as
+    the voxels fills none of them: at 1.5 mm, half-full voxels alone hold two thirds of a tree's length,
+    third-full ones nine tenths (docs/experiments.md)."""
+    has_whole_branches: bool = False
+    """Whether every branch gets the class of most of its voxels (`nomina.assessment.branch_vote`)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor < 1:
+            raise ConfigError(f"vessels.floor must lie between 0 and 1, got {self.floor}")
+
+
+@config
 class CheckpointConfig:
     """What inference must know about a network."""
 
@@ -64,8 +80,8 @@ class CheckpointConfig:
     network that sees slices."""
     tile_overlap: float = 0.25
     """Share of a tile's side that the next one repeats."""
-    vessel_floor: float = 0.5
-    """Probability from which a voxel belongs to a vessel; see `BlockSamplingConfig`."""
+    vessels: VesselConfig = VesselConfig()
+    """What becomes of the probabilities of lung vessels."""
     scheme: str = "spider"
     """Label scheme whose level numbering the training labels follow."""
     modality: str = "MR"
