@@ -245,6 +245,12 @@ def test_a_scan_of_one_value_is_refused(segmenter: Segmenter, scan: Volume) -> N
         segmenter(replace(scan, array=np.ones_like(scan.array)), None)
 
 
+def test_a_scan_whose_rows_hold_one_value_each_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    steps = np.broadcast_to(np.arange(scan.grid.shape[2], dtype=np.float32), scan.grid.shape)
+    with pytest.raises(VolumeError, match="every axial row holds one value"):
+        segmenter(replace(scan, array=steps.copy()), None)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_refused(small_checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="no GPU"):

@@ -128,7 +128,7 @@ class Segmenter:
 
         Raises:
             PromptError: See `resolve`.
-            VolumeError: The scan is of another modality than the model's, or not sagittal.
+            VolumeError: The scan is of another modality than the model's, not sagittal, or without contrast.
         """
         return self._segment(volume, prompts, mode, None, progress, plan)
 
@@ -306,6 +306,7 @@ class Segmenter:
             return self._segment_blocks(volume, targets, prompts, plan, progress)
         plan = plan if isinstance(plan, MemoryPlan) else self._slice_plan(volume, prompts, None)
         canonical = volume.canonical()
+        content = content_rows(canonical)
         image, grid = normalise(canonical, self._preparation())
         window = self._window(image, plan.look_batch)
         if said is None:
@@ -316,7 +317,6 @@ class Segmenter:
         slices = self._slices(image, window, words, plan.slice_batch)
         classes = self._classify(slices, grid, canonical.grid, progress)
         del image, slices  # The largest arrays go before levels are named.
-        content = content_rows(canonical)
         naming = consistent_levels(
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
         )
