@@ -183,6 +183,7 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+            ConfigError: There is a limit, and the system does not say what the process holds already.
         """
         if isinstance(self.checkpoint.network, LACAF):
             return self._block_plan(volume, prompts, max_memory_bytes)
