@@ -21,13 +21,16 @@ def config(cls: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
-def load_config(cls: type[T], path: Path | str, overrides: Sequence[str] = ()) -> T:
+def load_config(
+    cls: type[T], path: Path | str, overrides: Sequence[str] = (), *, dotted: Sequence[str] = ()
+) -> T:
     """Read a YAML file into a config dataclass.
 
     Args:
         cls: The dataclass, decorated with `config`.
         path: YAML file.
         overrides: `section.key=value` items that replace values of the file; values are read as YAML.
+        dotted: Sections whose own keys are dotted names, such as `train.steps: 1500`.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
@@ -40,7 +43,7 @@ def load_config(cls: type[T], path: Path | str, overrides: Sequence[str] = ()) -
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, got a {type(data).__name__}")
     for item in overrides:
-        _override(data, item)
+        _override(data, item, dotted)
     return parse_config(cls, data, source=str(path))
 
 
@@ -71,16 +74,20 @@ def to_plain(value: Any) -> Any:
     return json.loads(TypeAdapter(type(value)).dump_json(value))
 
 
-def _override(data: dict[str, Any], item: str) -> None:
+def _override(data: dict[str, Any], item: str, dotted: Sequence[str]) -> None:
     key, separator, text = item.partition("=")
     if not separator or not key:
         raise ConfigError(f"an override reads section.key=value, got {item!r}")
-    *sections, last = key.strip().split(".")
-    for section in sections:
+    names = key.strip().split(".")
+    while len(names) > 1:
+        section, *names = names
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise ConfigError(f"override {item!r}: {section!r} is a value, not a section")
+        whole = ".".join(names)
+        if section in dotted and (whole in data or names[0] not in data):
+            names = [whole]
     try:
-        data[last] = parse_yaml(text)
+        data[names[0]] = parse_yaml(text)
     except ValueError as error:
         raise ConfigError(f"override {item!r}: its value is not YAML: {error}") from error

@@ -1,9 +1,14 @@
 """Arteries and veins as trees: what is missed, what is swapped, and that names of sides play no part."""
 
+import json
+
 import numpy as np
 import pytest
 
 from nomina.assessment.evaluate import evaluate
+from nomina.assessment.metrics.empty_masks import Average
+from nomina.assessment.summary import summarise
+from nomina.assessment.tables import json_text
 from nomina.assessment.tree_scores import mean_tree_scores, tree_scores
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
@@ -54,11 +59,15 @@ def test_sides_in_one_map_do_not_matter_and_no_vessels_give_no_scores() -> None:
     assert [score.cldice for score in missing] == [0, 0]
 
 
-def test_evaluate_holds_them_and_means_leave_nan_out() -> None:
+def test_a_summary_says_over_how_many_cases_each_mean_was_taken() -> None:
     whole = tubes(slice(2, 42), slice(2, 42))
     nothing = LabelMap(np.zeros(SHAPE, dtype=np.uint8), whole.grid, names=whole.names)
-    cases = [evaluate(prediction, whole).trees for prediction in (whole, nothing)]
-    means = mean_tree_scores(cases)
-    assert means["artery"]["cldice"] == 0.5
-    assert means["artery"]["centreline_precision"] == 1
-    assert means["artery"]["num_cases"] == 2
+    cases = [evaluate(found, whole, case=name) for name, found in (("a", whole), ("b", nothing))]
+    averages = summarise(cases).tree_averages["artery"]
+    # What is not predicted has no precision; everything else is 0.
+    assert averages["centreline_precision"] == Average(1.0, num_averaged=1, num_one_empty=1, num_left_out=1)
+    assert averages["cldice"] == Average(0.5, num_averaged=2, num_one_empty=1, num_left_out=0)
+    found = json.loads(json_text(summarise(cases)))["tree_averages"]["artery"]["centreline_precision"]
+    assert found == {"mean": 1.0, "num_averaged": 1, "num_one_empty": 1, "num_left_out": 1}
+    means = mean_tree_scores([case.trees for case in cases])["artery"]
+    assert (means["cldice"], means["centreline_precision"], means["num_cases"]) == (0.5, 1.0, 2)

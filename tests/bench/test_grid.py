@@ -11,6 +11,7 @@ from nomina.bench.grid import cases_of, expand, load_grid
 from nomina.bench.modes import SPINE_MODES
 from nomina.bench.scans import open_scans
 from nomina.errors import CaseError, ConfigError
+from nomina.learning.recipe import Recipe
 
 GridFile = Callable[..., Path]
 
@@ -41,6 +42,29 @@ def test_sweeps_give_every_combination_once_under_a_name_that_says_it(
     assert runs[0].modes == ("none", "best_shift")
     assert runs[1].modes == SPINE_MODES
     assert runs[0].recipe.network.kind == "plain"
+
+
+def test_one_value_of_a_dotted_key_can_be_replaced_from_the_command_line(
+    grid_file: GridFile, tmp_path: Path
+) -> None:
+    path = grid_file(tmp_path, set={"train.steps": 2, "sampling.patch_size": [32, 32]})
+    replaced = [
+        "set.train.steps=1",
+        "set.train.learning_rate=0.5",
+        "set.network.num_slices=3",
+        "variants.words.set.words.encoder=random",
+        "variants.plain.set.network.num_slices=5",
+    ]
+    plain, words = (run.recipe for run in expand(load_grid(path, replaced)))
+    assert isinstance(plain, Recipe)
+    assert isinstance(words, Recipe)
+    assert (plain.train.steps, plain.train.learning_rate, plain.train.validate_every) == (1, 0.5, 3)
+    assert plain.sampling.patch_size == (32, 32)
+    assert (plain.network.num_slices, words.network.num_slices) == (5, 3)
+    assert words.words.encoder == "random"
+    # A value of the file that stands for the whole section is replaced within it.
+    nested = grid_file(tmp_path, set={"train": {"steps": 2, "validate_every": 2}})
+    assert expand(load_grid(nested, ["set.train.steps=1"]))[0].recipe.train.validate_every == 2
 
 
 def test_a_run_is_tested_on_the_patients_it_never_trains_on(grid_file: GridFile, tmp_path: Path) -> None:

@@ -228,6 +228,27 @@ def test_other_predictions_are_compared_case_by_case(folders: tuple[Path, Path],
     assert "2_t2" in str(run(*folders, "--against", others).exception)
 
 
+def test_only_the_cases_of_the_first_are_compared_where_their_name_is_also_a_patients(tmp_path: Path) -> None:
+    for folder, names in (("first", ["152"]), ("second", ["152"]), ("references", ["152", "152_t2"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            write_spider(spine(), tmp_path / folder / f"{name}.nrrd")
+    folders = (tmp_path / "first", tmp_path / "references")
+    found = run(*folders, "--against", tmp_path / "second", "--allow-missing", "--json")
+    assert json.loads(found.stdout)["comparison"]["num_cases"] == 1
+    assert json.loads(found.stdout)["missing"] == ["152_t2"]
+
+
+def test_a_folder_that_lacks_predictions_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("1_t2", "2", "3_t2"):
+        write_spider(spine(), others / f"{name}.nrrd")
+    error = run(*folders, "--against", others).exception
+    assert isinstance(error, CaseError)
+    assert str(error).startswith(f"{others}: 1 of 3 references have no prediction: 2_t2")
+
+
 def test_presence_and_wrong_names_are_printed(folders: tuple[Path, Path]) -> None:
     shifted = np.where((spine() > 0) & (spine() < 3), spine() + 1, spine())
     write_spider(np.where(spine() == 3, 0, shifted), folders[0] / "2_t2.nrrd")

@@ -11,7 +11,7 @@ from nomina.errors import PromptError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import Volume
-from nomina.inference import segmenter as segmenter_module
+from nomina.inference import slices as slices_module
 from nomina.inference.anchored import with_anchors
 from nomina.inference.levels import LevelNaming
 from nomina.inference.native_grid import ClassMap
@@ -37,7 +37,7 @@ def two_levels() -> np.ndarray:
 def segment(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Segmentation]:
     """A scan in which the network finds `two_levels`, whatever its weights; anchors or none."""
     classes = ClassMap(two_levels(), GRID, np.full(SHAPE, 240, dtype=np.uint8))
-    monkeypatch.setattr(segmenter_module, "winning_classes", lambda *_: classes)
+    monkeypatch.setattr(slices_module, "winning_classes", lambda *_: classes)
     segmenter = Segmenter.load(small_checkpoint, device="cpu")
     noise = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     volume = Volume(noise, GRID, modality="MR")

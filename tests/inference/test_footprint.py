@@ -40,9 +40,9 @@ def test_the_count_does_not_depend_on_the_picture(
     small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = Segmenter.load(small_checkpoint, device="cpu")
-    small = segmenter._pixel_bytes
+    small = segmenter._forward_bytes
     monkeypatch.setattr(footprint, "PROBE_PX", 160)
-    assert Segmenter.load(small_checkpoint, device="cpu")._pixel_bytes == pytest.approx(small, rel=0.03)
+    assert Segmenter.load(small_checkpoint, device="cpu")._forward_bytes == pytest.approx(small, rel=0.03)
     # At the finest stage 8 channels, their skip and the join of both are alive together.
     assert small >= 4 * (8 + 8 + 16)
 

@@ -138,6 +138,27 @@ def test_memory_of_the_process_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert 10 * MIB < resident_bytes() <= 1.01 * peak_bytes()
 
 
+def test_windows_which_has_no_resource_module_gets_a_plan_that_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_bytes() == 0
+    monkeypatch.setattr("nomina.inference.plan.resident_bytes", lambda: 0)
+    plan = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES)
+    assert plan.sentence().endswith(
+        "about 640 MiB more than the program, the model and the scan, whose memory cannot be read on this "
+        "system"
+    )
+    with pytest.raises(ConfigError, match="--max-memory cannot be kept on this system; leave it out"):
+        plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=2**30)
+
+
+def test_the_plan_is_imported_without_the_resource_module() -> None:
+    script = "import sys; sys.modules['resource'] = None; import nomina.inference.plan"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 MEASURE = """
 import json, sys
 import numpy as np

@@ -16,7 +16,7 @@ from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference import segmenter as segmenter_module
+from nomina.inference import slices as slices_module
 from nomina.inference.parts import only_asked
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import facts_from_label_map
@@ -152,14 +152,14 @@ def test_constant_and_predicted_words_are_both_served_and_recorded(
 def heard(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, run: Callable[[], Segmentation]) -> Heard:
     """Which sentences the network was made to hear in the last pass, by statement, and the masks."""
     passes = []
-    real = segmenter_module.predict_slices
+    real = slices_module.predict_slices
 
     def listen(network, image, words, **options):
         passes.append(words)
         return real(network, image, words, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(segmenter_module, "predict_slices", listen)
+        patched.setattr(slices_module, "predict_slices", listen)
         result = run()
     last, statements = passes[-1], image_statements(segmenter.checkpoint.structures)
     stated = torch.ones(1, len(statements), dtype=torch.bool) if last.stated is None else last.stated
@@ -243,6 +243,12 @@ def test_an_axial_scan_is_refused(segmenter: Segmenter) -> None:
 def test_a_scan_of_one_value_is_refused(segmenter: Segmenter, scan: Volume) -> None:
     with pytest.raises(VolumeError, match="contrast"):
         segmenter(replace(scan, array=np.ones_like(scan.array)), None)
+
+
+def test_a_scan_whose_rows_hold_one_value_each_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    steps = np.broadcast_to(np.arange(scan.grid.shape[2], dtype=np.float32), scan.grid.shape)
+    with pytest.raises(VolumeError, match="every axial row holds one value"):
+        segmenter(replace(scan, array=steps.copy()), None)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

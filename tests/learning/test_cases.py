@@ -66,6 +66,14 @@ def test_unknown_folds_and_parts_and_files_are_named(tmp_path: Path) -> None:
         read_split(tmp_path / "nowhere.json", "train")
 
 
+def test_a_damaged_split_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "splits.json"
+    for content, reason in ((b"{", "Expecting"), (b"\xff", "utf-8"), (b"[" * 100_000, "nested too deeply")):
+        path.write_bytes(content)
+        with pytest.raises(CaseError, match=rf"splits\.json cannot be read as a JSON split file: .*{reason}"):
+            read_split(path, "train")
+
+
 def test_patients_bring_all_their_cases_and_missing_ones_are_named() -> None:
     cases = [case("1_t1", "1"), case("1_t2", "1"), case("2_t2", "2")]
     assert [chosen.id for chosen in select_patients(cases, ["1"])] == ["1_t1", "1_t2"]

@@ -103,3 +103,11 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="holds no images"):
         folder_cases(tmp_path)
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.nii.gz", "labels/a.nii.gz")
+    for content, reason in ((b"{", "Expecting"), (b"\xff", "utf-8"), (b"[" * 100_000, "nested too deeply")):
+        (tmp_path / "dataset.json").write_bytes(content)
+        with pytest.raises(CaseError, match=rf"dataset\.json cannot be read as JSON: .*{reason}"):
+            folder_cases(tmp_path)

@@ -31,11 +31,6 @@ class CentrelineClasses:
         """Share of the length predicted as the other class; `nan` when there is none."""
         return self.swapped_mm / self.length_mm if self.length_mm else float("nan")
 
-    @property
-    def missed_rate(self) -> float:
-        """Share of the length predicted as neither; `nan` when there is none."""
-        return self.missed_mm / self.length_mm if self.length_mm else float("nan")
-
     def __add__(self, other: "CentrelineClasses") -> "CentrelineClasses":
         """Both lengths together: arteries and veins, or several cases."""
         return CentrelineClasses(

@@ -9,6 +9,7 @@ from nomina.assessment.evaluate import MAX_LEVEL, evaluate
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy
 from nomina.assessment.scores import CaseScores
 from nomina.assessment.summary import Evaluation, summarise
+from nomina.errors import CaseError
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def evaluate_folders(
         predictions: Folder of predicted label maps (or one file).
         references: Folder of reference label maps (or one file).
         scoring: Schemes, policy and cut-off; None: the defaults of `Scoring`.
-        cases: Names of the cases (or patients) to score; empty: all references.
+        cases: Names of the cases (or patients) to score; empty: all references. Where a case and a patient
+            have one name, it is the case.
         exclude: Names of cases (or patients) that are scored but enter no mean.
         allow_missing: List references without a prediction in the result instead of refusing them.
         seed: Seed of the bootstrap over patients.
@@ -92,9 +94,12 @@ def evaluate_folders(
     scoring = scoring or Scoring()
     pairs = pair_files(predictions, references)
     if cases:
-        pairs = select_cases(pairs, cases)
+        pairs = _chosen(pairs, cases)
     if not allow_missing:
-        check_complete(pairs)
+        try:
+            check_complete(pairs)
+        except CaseError as error:
+            raise CaseError(f"{predictions}: {error}") from error
     apart = {pair.case for pair in select_cases(pairs, exclude)}
     scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
     return summarise(
@@ -103,3 +108,10 @@ def evaluate_folders(
         missing=[pair.case for pair in pairs if pair.prediction is None],
         seed=seed,
     )
+
+
+def _chosen(pairs: tuple[CaseFiles, ...], names: Sequence[str]) -> tuple[CaseFiles, ...]:
+    """The cases of these names, and all cases of the patients among them."""
+    cases = {pair.case for pair in pairs}
+    of_patients = select_cases(pairs, [name for name in names if name not in cases])
+    return tuple(pair for pair in pairs if pair.case in names or pair in of_patients)

@@ -22,7 +22,7 @@ from nomina.assessment.presence import PresenceCounts, named_as, presence_table
 from nomina.assessment.scores import METRICS, CaseScores
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.assessment.statistics import NUM_RESAMPLES, Interval, bootstrap_interval, patient_of
-from nomina.assessment.tree_scores import TREE_METRICS, tree_values
+from nomina.assessment.tree_scores import TREE_METRICS, average_tree_scores, tree_values
 from nomina.errors import ConfigError
 
 
@@ -110,6 +110,8 @@ class Evaluation:
     """For each reference vertebra or disc how often which name was found in its place."""
     trees: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """For each tree of lung vessels ("artery", "vein") and metric the mean over the cases that have it."""
+    tree_averages: Mapping[str, Mapping[str, Average]] = field(default_factory=dict)
+    """The same means with how many cases entered each: a tree that is not predicted has no precision."""
 
 
 def summarise(
@@ -162,6 +164,7 @@ def summarise(
         presence=presence_table(cases, structures),
         named_as=named_as(cases),
         trees=_tree_summary(cases, estimate),
+        tree_averages=average_tree_scores([case.trees for case in cases]),
     )
 
 

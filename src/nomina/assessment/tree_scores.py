@@ -3,6 +3,7 @@
 All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from nomina.anatomy.structures import vocabulary
 from nomina.assessment.artery_vein import centreline_classes
+from nomina.assessment.metrics.empty_masks import Average, FoundIn, average
 from nomina.assessment.metrics.topology import (
     CentrelineOverlap,
     islands_voxels,
@@ -107,16 +109,33 @@ def tree_values(
     return tables
 
 
+def average_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[str, Average]]:
+    """For each tree that a reference has and each metric the mean over its cases, and how many entered it.
+
+    No policy applies: a tree that is not predicted scores 0. It has no precision, which is left out and
+    counted.
+    """
+    averages: dict[str, dict[str, Average]] = {}
+    for tree in TREES:
+        scores = [score for case in cases for score in case if score.tree == tree]
+        presence: list[FoundIn] = [
+            "reference" if math.isnan(score.centreline_precision) else "both" for score in scores
+        ]
+        if scores:
+            averages[tree] = {
+                metric: average([getattr(score, metric) for score in scores], presence)
+                for metric in TREE_METRICS
+            }
+    return averages
+
+
 def mean_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[str, float]]:
-    """For each tree the mean of each metric over the cases that have it, `nan` left out."""
-    means: dict[str, dict[str, float]] = {}
-    for tree, values in tree_values(cases).items():
-        counts = (~np.isnan(values)).sum(axis=0)
-        sums = np.nansum(values, axis=0)
-        mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        num_cases = sum(score.tree == tree for case in cases for score in case)
-        means[tree] = dict(zip(TREE_METRICS, mean.tolist(), strict=True)) | {"num_cases": num_cases}
-    return means
+    """The means of `average_tree_scores`, and as `num_cases` how many references have the tree."""
+    return {
+        tree: {metric: found.mean for metric, found in averages.items()}
+        | {"num_cases": averages["dice"].num_averaged}
+        for tree, averages in average_tree_scores(cases).items()
+    }
 
 
 def _mask(label_map: LabelMap, kind: str) -> Bool[np.ndarray, "i j k"]:

@@ -71,11 +71,6 @@ class VesselGraph:
         return float(sum(branch.length_mm for branch in self.branches))
 
     @cached_property
-    def num_components(self) -> int:
-        """Connected pieces of the centreline."""
-        return len({branch.component for branch in self.branches})
-
-    @cached_property
     def voxels(self) -> Integer[np.ndarray, "n 3"]:
         """Voxel at each point of all branches, one branch after the other."""
         return np.concatenate([np.zeros((0, 3), dtype=np.int64), *(b.voxels for b in self.branches)])

@@ -142,12 +142,13 @@ def load_grid(path: Path | str, overrides: Sequence[str] = ()) -> GridConfig:
 
     Args:
         path: YAML file.
-        overrides: `section.key=value` items that replace values of the file.
+        overrides: `section.key=value` items that replace values of the file; one value of the recipe is
+            `set.train.steps=1500`, whether the file writes it dotted or in sections.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid.
     """
-    return load_config(GridConfig, path, overrides)
+    return load_config(GridConfig, path, overrides, dotted=("set",))
 
 
 def expand(cfg: GridConfig) -> tuple[Run, ...]:

@@ -80,6 +80,7 @@ def plan_block_memory(
 
     Raises:
         VolumeError: The scan does not fit; the message says what would.
+        ConfigError: There is a limit, and the system does not say what the process holds already.
     """
     plan = BlockMemoryPlan(
         scan=scan,

@@ -6,7 +6,6 @@ holds is counted in bytes per voxel of the scan, per voxel of the prepared scan 
 """
 
 import os
-import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -81,9 +80,16 @@ class ExpectedMemory:
     resident_bytes: int
     """Memory of the process when the plan was made: program, weights, scan."""
     earlier_peak_bytes: int
-    """The most that the process had needed until then, for example to read the scan."""
+    """The most that the process had needed until then, for example to read the scan; 0: it is not known."""
     limit_bytes: int | None = None
     """What it may take; None: no limit was set."""
+
+    def __post_init__(self) -> None:
+        if self.limit_bytes is not None and not self.earlier_peak_bytes:
+            raise ConfigError(
+                "this system does not say how much memory the program holds, so --max-memory cannot be kept "
+                "on this system; leave it out"
+            )
 
     @property
     def peak_bytes(self) -> int:
@@ -101,6 +107,11 @@ class ExpectedMemory:
 
     def about(self) -> str:
         """The peak, and what is allowed of it, for people."""
+        if not self.earlier_peak_bytes:
+            return (
+                f"about {size(self.peak_bytes)} more than the program, the model and the scan, whose memory "
+                f"cannot be read on this system"
+            )
         allowed = "" if self.limit_bytes is None else f" of {size(self.limit_bytes)} allowed"
         return f"about {size(self.peak_bytes)}{allowed}"
 
@@ -150,6 +161,7 @@ def plan_memory(
 
     Raises:
         VolumeError: No plan fits; the message says what would.
+        ConfigError: There is a limit, and the system does not say what the process holds already.
     """
     resident, earlier = resident_bytes(), peak_bytes()
     for look, slices in BATCHES:
@@ -212,7 +224,11 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """The most memory that this process has held; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module.
+        return 0
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else largest * 1024
 

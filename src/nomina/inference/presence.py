@@ -9,6 +9,7 @@ from jaxtyping import Float, Integer, UInt8
 from nomina.assessment.calibration import SURE_SCORE, VerdictCalibration
 from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.errors import VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
 from nomina.imaging.volume import Volume
@@ -325,8 +326,16 @@ def _columns(mask: np.ndarray) -> tuple[Integer[np.ndarray, " c"], Integer[np.nd
 
 
 def content_rows(canonical: Volume) -> tuple[int, int]:
-    """First and last index along S with image content: rows of one value at the ends are padding."""
+    """First and last index along S with image content: rows of one value at the ends are padding.
+
+    Raises:
+        VolumeError: Every row is padding.
+    """
     # Not by np.ptp, which overflows in narrow integer types.
     rows = canonical.array.max(axis=(0, 1)) > canonical.array.min(axis=(0, 1))
     places = np.flatnonzero(rows)
+    if not len(places):
+        raise VolumeError(
+            "the scan has no contrast: every axial row holds one value; check that the file holds an image"
+        )
     return int(places[0]), int(places[-1])

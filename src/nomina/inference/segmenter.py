@@ -1,51 +1,39 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.assessment.level_anchors import Anchor, parse_anchor
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
-from nomina.imaging.ct_preparation import CTPreparation, isotropic_grid
-from nomina.imaging.grid import Grid
-from nomina.imaging.preparation import ImagePreparation, normalise, prepared_grid
+from nomina.imaging.preparation import normalise
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.anchored import facts_under_anchors, with_anchors
-from nomina.inference.block_plan import BlockMemoryPlan, BlockScan, plan_block_memory
+from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.blocks import segment_blocks
+from nomina.inference.checkpoint_plan import block_plan, forward_bytes, slice_plan
 from nomina.inference.cleaning import without_islands
-from nomina.inference.footprint import pixel_bytes, tile_bytes
 from nomina.inference.levels import consistent_levels
-from nomina.inference.native_grid import ClassMap, named_label_map, winning_classes
+from nomina.inference.native_grid import named_label_map
 from nomina.inference.parts import needed_structures, only_asked
-from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
+from nomina.inference.plan import MemoryPlan
 from nomina.inference.presence import content_rows, judge
 from nomina.inference.provenance import provenance
+from nomina.inference.slices import classify_slices, look_for_window, slice_preparation, words_and_facts
 from nomina.language.facts import facts_from_label_map
-from nomina.language.prompts import all_said, image_statements, said_choices
+from nomina.language.prompts import all_said
 from nomina.networks.atm_net import ATMNet
-from nomina.networks.build import SliceNetwork
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
-from nomina.networks.la_caf import LACAF, LACAFConfig
-from nomina.networks.predict import (
-    LOOK_STEP,
-    PredictedFacts,
-    predict_facts,
-    predict_slices,
-    structure_window,
-)
+from nomina.networks.la_caf import LACAF
 from nomina.networks.shipped import checkpoint_folder, shipped_of
-from nomina.networks.words import EncodedPrompts, encode_prompts
 
 PromptMode = Literal["predicted", "constant", "self", "header"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
@@ -128,7 +116,7 @@ class Segmenter:
 
         Raises:
             PromptError: See `resolve`.
-            VolumeError: The scan is of another modality than the model's, or not sagittal.
+            VolumeError: The scan is of another modality than the model's, not sagittal, or without contrast.
         """
         return self._segment(volume, prompts, mode, None, progress, plan)
 
@@ -140,7 +128,7 @@ class Segmenter:
         *,
         mode: PromptMode = "predicted",
         progress: Callable[[float], None] | None = None,
-        plan: MemoryPlan | BlockMemoryPlan | BlockMemoryPlan | None = None,
+        plan: MemoryPlan | BlockMemoryPlan | None = None,
     ) -> Segmentation:
         """Segment what the words name, with levels named by what a user knows of one or more.
 
@@ -183,60 +171,16 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+            ConfigError: There is a limit, and the system does not say what the process holds already.
         """
+        num_prompts, held_bytes = len(self.resolve(prompts)), self._forward_bytes
         if isinstance(self.checkpoint.network, LACAF):
-            return self._block_plan(volume, prompts, max_memory_bytes)
-        return self._slice_plan(volume, prompts, max_memory_bytes)
-
-    def _slice_plan(
-        self, volume: Volume, prompts: Sequence[str] | None, limit_bytes: int | None
-    ) -> MemoryPlan:
-        cfg, grid, preparation = self.checkpoint.config, volume.canonical().grid, self._preparation()
-        prepared = prepared_grid(grid, preparation)
-        scan = ScanSize(
-            shape=grid.shape,
-            dtype=str(volume.array.dtype),
-            prepared_shape=prepared.shape,
-            window_px=min(cfg.window_px or prepared.shape[1], prepared.shape[1]),
-            num_classes=len(self.checkpoint.structures) + 1,
-            num_prompts=len(self.resolve(prompts)),
-            look_step=LOOK_STEP,
-            divisor=self._slice_network()[0].divisor,
-            has_shading=preparation.shading_mm is not None,
-        )
-        return plan_memory(scan, pixel_bytes=self._pixel_bytes, limit_bytes=limit_bytes)
-
-    def _block_plan(
-        self, volume: Volume, prompts: Sequence[str] | None, limit_bytes: int | None
-    ) -> BlockMemoryPlan:
-        cfg, grid = self.checkpoint.config, volume.canonical().grid
-        if not isinstance(cfg.preparation, CTPreparation) or cfg.block_size is None:
-            raise CheckpointError(f"checkpoint {self.checkpoint.name} holds no network of blocks for CT")
-        scan = BlockScan(
-            shape=grid.shape,
-            dtype=str(volume.array.dtype),
-            prepared_shape=isotropic_grid(grid, cfg.preparation.spacing_mm).shape,
-            block_size=cfg.block_size,
-            num_classes=len(self.checkpoint.structures),
-            num_prompts=len(self.resolve(prompts)),
-        )
-        return plan_block_memory(scan, tile_bytes=self._tile_bytes, limit_bytes=limit_bytes)
+            return block_plan(self.checkpoint, volume, num_prompts, held_bytes, max_memory_bytes)
+        return slice_plan(self.checkpoint, volume, num_prompts, held_bytes, max_memory_bytes)
 
     @cached_property
-    def _tile_bytes(self) -> float:
-        """See `tile_bytes`; 0 on a GPU, whose memory is not planned."""
-        network, block_size = self.checkpoint.network, self.checkpoint.config.block_size
-        if not isinstance(network, LACAF) or block_size is None or self.device.type != "cpu":
-            return 0.0
-        return tile_bytes(network, self.checkpoint.words(), block_size)
-
-    @cached_property
-    def _pixel_bytes(self) -> float:
-        """See `pixel_bytes`; 0 on a GPU, whose memory is not planned."""
-        network, num_slices = self._slice_network()
-        if self.device.type != "cpu":
-            return 0.0
-        return pixel_bytes(network, self._all_words(network).constant(1), num_slices=num_slices)
+    def _forward_bytes(self) -> float:
+        return forward_bytes(self.checkpoint)
 
     @property
     def device(self) -> torch.device:
@@ -299,24 +243,33 @@ class Segmenter:
         prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
+        num_prompts = len({target.structure.name for target in targets})
         self._check_modality(volume)
         if isinstance(self.checkpoint.network, LACAF):
             if not isinstance(plan, BlockMemoryPlan):
-                plan = self._block_plan(volume, prompts, None)
+                plan = block_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
             return self._segment_blocks(volume, targets, prompts, plan, progress)
-        plan = plan if isinstance(plan, MemoryPlan) else self._slice_plan(volume, prompts, None)
+        if not isinstance(plan, MemoryPlan):
+            plan = slice_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
+        report = progress or (lambda share: None)
         canonical = volume.canonical()
-        image, grid = normalise(canonical, self._preparation())
-        window = self._window(image, plan.look_batch)
+        content = content_rows(canonical)
+        image, grid = normalise(canonical, slice_preparation(self.checkpoint))
+        window = look_for_window(self.checkpoint, image, plan.look_batch)
         if said is None:
             said = self._own_words(volume, mode, plan)
-        words, facts = self._words(image, window, mode, said, plan.look_batch)
-        if progress:
-            progress(0.3)
-        slices = self._slices(image, window, words, plan.slice_batch)
-        classes = self._classify(slices, grid, canonical.grid, progress)
-        del image, slices  # The largest arrays go before levels are named.
-        content = content_rows(canonical)
+        words, facts = words_and_facts(self.checkpoint, image, window, mode, said, plan.look_batch)
+        report(0.3)
+        classes = classify_slices(
+            self.checkpoint,
+            image,
+            window,
+            words,
+            (grid, canonical.grid),
+            plan.slice_batch,
+            lambda share: report(0.3 + 0.65 * share),
+        )
+        del image  # The largest array goes before levels are named.
         naming = consistent_levels(
             classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
         )
@@ -357,14 +310,6 @@ class Segmenter:
         )
         return only_asked(found, targets) if any(target.at for target in targets) else found
 
-    def _preparation(self) -> ImagePreparation:
-        preparation = self.checkpoint.config.preparation
-        if not isinstance(preparation, ImagePreparation):
-            raise CheckpointError(
-                f"checkpoint {self.checkpoint.name} has a network of slices and the preparation of blocks"
-            )
-        return preparation
-
     def _own_words(self, volume: Volume, mode: str, plan: MemoryPlan) -> Mapping[str, str] | None:
         """What the scan says about itself: its header, or a first pass with the generic sentence."""
         if mode == "self" and isinstance(self.checkpoint.network, ATMNet):
@@ -382,68 +327,6 @@ class Segmenter:
                 f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on "
                 f"{trained}; use a {trained} scan or another checkpoint{f' ({others})' if others else ''}"
             )
-
-    def _window(self, image: np.ndarray, batch_size: int) -> slice:
-        network, num_slices = self._slice_network()
-        return structure_window(
-            network,
-            image,
-            self._all_words(network),
-            num_slices=num_slices,
-            width=self.checkpoint.config.window_px,
-            batch_size=batch_size,
-        )
-
-    def _all_words(self, network: SliceNetwork) -> EncodedPrompts:
-        words = encode_prompts(self.checkpoint.bank, self.checkpoint.structures)
-        return words.to(next(network.parameters()).device)
-
-    def _words(
-        self, image: np.ndarray, window: slice, mode: str, said: Mapping[str, str] | None, batch_size: int
-    ) -> tuple[EncodedPrompts, PredictedFacts | None]:
-        network, num_slices = self._slice_network()
-        words = self._all_words(network)
-        if not isinstance(network, ATMNet):
-            return words, None
-        facts = predict_facts(network, image, num_slices=num_slices, batch_size=batch_size, window=window)
-        if mode == "constant":
-            return words.constant(1), facts
-        if said is not None:
-            statements = image_statements(self.checkpoint.structures)
-            return words.saying([said_choices(said, statements)]), facts
-        return words.given(facts.statements), facts
-
-    def _slice_network(self) -> tuple[SliceNetwork, int]:
-        """The network and how many slices it sees at once."""
-        network, cfg = self.checkpoint.network, self.checkpoint.config.network
-        if isinstance(network, LACAF) or isinstance(cfg, LACAFConfig):
-            raise CheckpointError(
-                f"checkpoint {self.checkpoint.name} holds a la_caf network, which sees blocks of voxels, not "
-                f"slices"
-            )
-        return network, cfg.num_slices
-
-    def _slices(
-        self, image: np.ndarray, window: slice, words: EncodedPrompts, batch_size: int
-    ) -> Iterator[tuple[slice, Tensor]]:
-        network, num_slices = self._slice_network()
-        return predict_slices(
-            network, image, words, num_slices=num_slices, batch_size=batch_size, window=window
-        )
-
-    def _classify(
-        self,
-        slices: Iterable[tuple[slice, Tensor]],
-        prepared: Grid,
-        native: Grid,
-        progress: Callable[[float], None] | None,
-    ) -> ClassMap:
-        def report(done: int) -> None:
-            if progress:
-                progress(0.3 + 0.65 * done / prepared.shape[0])
-
-        kinds = ("background", *(structure(name).kind for name in self.checkpoint.structures))
-        return winning_classes(slices, prepared, native, kinds, report)
 
 
 def _require_known_device(device: str) -> None:

@@ -1,6 +1,5 @@
 """`Case`: one labelled scan on disk; and which patients train and which validate."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from nomina.errors import CaseError
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.plain_files import read_json
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def read_split(path: Path | str, name: str, fold: int | None = None) -> list[str
 
 def _read_json(path: Path | str) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(Path(path))
     except (OSError, ValueError) as error:
         raise CaseError(f"{path} cannot be read as a JSON split file: {error}") from error
     if not isinstance(content, dict):

@@ -6,7 +6,6 @@ dataset.json                              optional, see `FolderDescription`
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from nomina.config import config, parse_config
 from nomina.errors import CaseError
 from nomina.learning.annotated import require_annotated
 from nomina.learning.cases import Case, natural_order
+from nomina.plain_files import read_json
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
@@ -96,7 +96,7 @@ def _read_description(path: Path) -> FolderDescription:
     if not path.is_file():
         return FolderDescription()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise CaseError(f"{path} cannot be read as JSON: {error}") from error
     description = parse_config(FolderDescription, content, source=str(path))
