@@ -22,7 +22,7 @@ from nomina.errors import ConfigError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import write
-from nomina.inference import segmenter as segmenter_module
+from nomina.inference import slices as slices_module
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import Facts
 from nomina.language.prompts import channel_view
@@ -95,7 +95,7 @@ def test_stamped_modes_say_what_they_claim(
 def probabilities(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> torch.Tensor:
     """What the network said in the last pass, before levels are put in order."""
     seen: list[torch.Tensor] = []
-    real = segmenter_module.predict_slices
+    real = slices_module.predict_slices
 
     def listen(*arguments, **options):
         seen.clear()
@@ -104,7 +104,7 @@ def probabilities(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) ->
             yield where, found
 
     with monkeypatch.context() as patched:
-        patched.setattr(segmenter_module, "predict_slices", listen)
+        patched.setattr(slices_module, "predict_slices", listen)
         run()
     return torch.cat(seen)
 

@@ -73,6 +73,23 @@ def test_without_a_scheme_the_json_beside_the_reference_names_its_values(tmp_pat
     assert "all levels right" not in result.stdout
 
 
+def test_trees_have_intervals_and_say_over_how_many_cases(tmp_path: Path) -> None:
+    names = {141: "pulmonary artery"}
+    vessel = np.zeros((8, 8, 40), dtype=np.uint8)
+    vessel[3:5, 3:5, 2:38] = 141
+    for folder, arrays in (("predictions", (vessel, 0 * vessel)), ("references", (vessel, vessel))):
+        (tmp_path / folder).mkdir()
+        for case, array in zip(("1", "2"), arrays, strict=True):
+            grid = Grid(array.shape, np.eye(4))
+            write(LabelMap(array, grid, names=names, scheme="nomina"), tmp_path / folder / f"{case}.nii.gz")
+    result = run_as_given(tmp_path / "predictions", tmp_path / "references", "--scheme", "nomina")
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
+    assert rows["cldice"] == ["0.500", "0.000", "to", "1.000"]
+    assert rows["centreline_precision"][0] == "1.000"
+    assert "artery: means over 2 cases; 1 found nothing of it and have no precision" in result.stdout
+
+
 def test_values_that_nothing_names_are_refused_with_the_schemes_to_choose_from(
     folders: tuple[Path, Path],
 ) -> None:

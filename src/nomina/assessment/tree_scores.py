@@ -129,15 +129,6 @@ def average_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[
     return averages
 
 
-def mean_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[str, float]]:
-    """The means of `average_tree_scores`, and as `num_cases` how many references have the tree."""
-    return {
-        tree: {metric: found.mean for metric, found in averages.items()}
-        | {"num_cases": averages["dice"].num_averaged}
-        for tree, averages in average_tree_scores(cases).items()
-    }
-
-
 def _mask(label_map: LabelMap, kind: str) -> Bool[np.ndarray, "i j k"]:
     known = vocabulary()
     values = [value for value, name in label_map.names.items() if name in known and known[name].kind == kind]

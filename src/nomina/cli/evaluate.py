@@ -133,7 +133,7 @@ def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
     is_spine = any(scores.num_reference for scores in evaluation.label_free.values())
     if is_spine:
         tables.insert(2, _label_free_table(evaluation))
-    if any(case.trees for case in evaluation.cases):
+    if evaluation.trees:
         tables.append(_tree_table(evaluation))
     if comparison is not None:
         tables.append(_comparison_table(comparison))
@@ -141,7 +141,8 @@ def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
         console.print(table)
         console.print()
     naming = _naming_lines(evaluation) if is_spine else []
-    for line in (*_policy_lines(evaluation), *naming, *_apart_lines(evaluation)):
+    trees = _tree_lines(evaluation)
+    for line in (*_policy_lines(evaluation), *trees, *naming, *_apart_lines(evaluation)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -161,13 +162,25 @@ def _structure_table(evaluation: "Evaluation") -> Table:
 
 
 def _tree_table(evaluation: "Evaluation") -> Table:
-    from nomina.assessment.tree_scores import TREE_METRICS, mean_tree_scores
+    from nomina.assessment.tree_scores import TREE_METRICS
 
-    short = ("dice", "cldice", "recall", "precision", "length", "branches", "swapped")
-    table = _table("lung vessels", *short, "cases")
-    for tree, means in mean_tree_scores([case.trees for case in evaluation.cases]).items():
-        table.add_row(tree, *(_number(means[metric]) for metric in TREE_METRICS), str(means["num_cases"]))
+    trees = evaluation.trees
+    table = _table("lung vessels", *(header for tree in trees for header in (tree, "95 % interval")))
+    for metric in TREE_METRICS:
+        estimates = [of_tree[metric] for of_tree in trees.values()]
+        cells = [cell for found in estimates for cell in (_number(found.mean), _interval(found))]
+        table.add_row(metric, *cells)
     return table
+
+
+def _tree_lines(evaluation: "Evaluation") -> list[str]:
+    """How many cases entered the means of each tree."""
+    lines = []
+    for tree, averages in evaluation.tree_averages.items():
+        left_out = averages["centreline_precision"].num_left_out
+        without = f"; {left_out} found nothing of it and have no precision" if left_out else ""
+        lines.append(f"{tree}: means over {averages['dice'].num_averaged} cases{without}")
+    return lines
 
 
 def _mean_table(evaluation: "Evaluation") -> Table:
