@@ -40,6 +40,9 @@ def test_a_split_gives_patient_ids_as_text_by_part_and_fold(tmp_path: Path) -> N
         ({"train": [5, 5], "validation": [6]}, "twice in 'train'"),
         ({"validation": [6]}, "no part 'train'"),
         ([1, 2], "must hold a JSON object"),
+        ({"train": "12", "validation": [6]}, "'train' must be a list of patients"),
+        ({"train": 5, "validation": [6]}, "'train' must be a list of patients"),
+        ({"train": [[5]], "validation": [6]}, "'train' must be a list of patients"),
     ],
 )
 def test_a_split_that_would_leak_or_is_incomplete_is_refused(

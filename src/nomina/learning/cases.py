@@ -83,7 +83,7 @@ def read_split(path: Path | str, name: str, fold: int | None = None) -> list[str
         if not 0 <= fold < len(folds):
             raise CaseError(f"{path} has {len(folds)} folds, numbered from 0; got fold {fold}")
         split = folds[fold]
-    sides = {side: [str(patient) for patient in split.get(side, [])] for side in ("train", "validation")}
+    sides = {side: _patients(path, side, split.get(side, [])) for side in ("train", "validation")}
     both = sorted(set(sides["train"]) & set(sides["validation"]), key=natural_order)
     if both:
         raise CaseError(
@@ -94,6 +94,12 @@ def read_split(path: Path | str, name: str, fold: int | None = None) -> list[str
     if len(set(sides[name])) < len(sides[name]):
         raise CaseError(f"{path}: a patient stands twice in {name!r}; each must stand there once")
     return sides[name]
+
+
+def _patients(path: Path | str, side: str, patients: Any) -> list[str]:
+    if not isinstance(patients, list) or not all(isinstance(patient, str | int) for patient in patients):
+        raise CaseError(f'{path}: {side!r} must be a list of patients such as [11, "22"], got {patients!r}')
+    return [str(patient) for patient in patients]
 
 
 def _read_json(path: Path | str) -> dict[str, Any]:
