@@ -229,6 +229,12 @@ def test_unknown_words_are_refused_before_the_scan_is_looked_at(segmenter: Segme
         segmenter(scan, [])
 
 
+def test_a_ct_without_a_header_that_says_so_is_no_mr(segmenter: Segmenter, scan: Volume) -> None:
+    hu = np.where(scan.array > np.median(scan.array), 40, -1000).astype(np.int16)
+    with pytest.raises(VolumeError, match=r"Hounsfield units of a CT, but checkpoint .* was trained on MR"):
+        segmenter(replace(scan, array=hu, modality=None), None)
+
+
 def test_another_modality_is_refused(segmenter: Segmenter, scan: Volume) -> None:
     with pytest.raises(VolumeError, match="CT"):
         segmenter(replace(scan, modality="CT"), None)

@@ -13,6 +13,7 @@ from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.assessment.level_anchors import Anchor, parse_anchor
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
+from nomina.imaging.doctor_intensity import is_hounsfield, sampled
 from nomina.imaging.preparation import normalise
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
@@ -320,11 +321,14 @@ class Segmenter:
         return None
 
     def _check_modality(self, volume: Volume) -> None:
-        trained = self.checkpoint.config.modality
-        if volume.modality is not None and volume.modality != trained:
-            others = " or ".join(shipped_of(volume.modality))
+        trained, shown = self.checkpoint.config.modality, volume.modality
+        said = f"the scan is {shown}"
+        if shown is None and trained == "MR" and is_hounsfield(sampled(volume.array)):
+            shown, said = "CT", "the grey values of the scan are Hounsfield units of a CT"
+        if shown is not None and shown != trained:
+            others = " or ".join(shipped_of(shown))
             raise VolumeError(
-                f"the scan is {volume.modality}, but checkpoint {self.checkpoint.name} was trained on "
+                f"{said}, but checkpoint {self.checkpoint.name} was trained on "
                 f"{trained}; use a {trained} scan or another checkpoint{f' ({others})' if others else ''}"
             )
 
