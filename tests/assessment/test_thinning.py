@@ -3,9 +3,9 @@ import itertools
 import cc3d
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import distance_transform_edt, label
 
-from nomina.assessment.thinning import _may_go, thin
+from nomina.assessment.thinning import _may_go, thin, wall_distances
 
 MM = (1.0, 1.0, 1.0)
 ALL = np.ones((3, 3, 3))
@@ -25,6 +25,19 @@ def is_simple_by_definition(block: np.ndarray) -> bool:
 def code_of(block: np.ndarray) -> int:
     bits = np.delete(block.reshape(-1), 13)
     return int((bits * (1 << np.arange(26))).sum())
+
+
+@pytest.mark.parametrize("slab_voxels", [1, 700, 10**6])
+def test_distances_slab_by_slab_are_those_of_the_whole(slab_voxels: int) -> None:
+    spacing_mm = (0.7, 1.1, 2.0)
+    i, j, k = np.indices((60, 24, 20))
+    wide = (i - 30) ** 2 / 28**2 + (j - 12) ** 2 / 11**2 + (k - 10) ** 2 / 9**2 < 1
+    filled = np.ones((40, 6, 6), dtype=bool)
+    filled[0] = False
+    for mask in (wide, filled, np.random.default_rng(0).random((60, 24, 20)) < 0.8):
+        whole = distance_transform_edt(mask, sampling=spacing_mm)[mask]
+        found = wall_distances(mask, spacing_mm=spacing_mm, slab_voxels=slab_voxels)
+        np.testing.assert_array_equal(found, whole)
 
 
 def test_a_voxel_may_go_exactly_when_it_is_simple_and_no_end() -> None:

@@ -1,6 +1,7 @@
 """The memory plan of blocks: arithmetic that can be checked by hand, and refusals that say what fits."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,7 @@ def test_stages_are_counted_by_hand() -> None:
         "tiles": 64.0 + 32 + 2 * 2 * 32 + 32 + 200,
         "winner": 64.0 + 32 + 2 * 32 + 2 * 64,
         "specks": 64.0 + 11 * 64,
+        "branches": 0.0,
         "paint": 64.0 + 6 * 64,
     }
     assert plan.peak_bytes == (500 + 64 + 11 * 64) * MIB
@@ -41,6 +43,12 @@ def test_stages_are_counted_by_hand() -> None:
         "1.24 GiB"
     )
     assert json.loads(json.dumps(plan.as_dict()))["peak_bytes"] == plan.peak_bytes
+
+
+def test_voting_on_branches_counts() -> None:
+    plan = plan_block_memory(replace(SCAN, has_whole_branches=True), tile_bytes=TILE_BYTES)
+    assert plan.stages_bytes["branches"] == (64 + 11 * 64) * MIB + 400_000_000
+    assert plan.peak_bytes == 500 * MIB + plan.stages_bytes["branches"]
 
 
 def test_what_does_not_fit_is_refused_with_two_things_that_would() -> None:

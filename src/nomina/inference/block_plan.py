@@ -29,6 +29,13 @@ MAPS_PER_CLASS = 2
 PIECE_BYTES = 11
 """Per voxel while specks are taken off: classes, certainty, result, two masks and numbered pieces."""
 
+BRANCH_BYTES = 11
+"""Per voxel while branches are voted on: classes, certainty, both trees before and after, their union, what
+changed and the mask that is thinned, with marks."""
+
+SLAB_BYTES = 400_000_000
+"""Distances to the wall, sought slab by slab (`nomina.assessment.thinning`)."""
+
 PAINT_BYTES = 6
 """Per voxel at the end: classes, certainty, halves, a mask and the label map, twice while it is turned."""
 
@@ -49,6 +56,8 @@ class BlockScan:
     """Classes of the network."""
     num_prompts: int
     """Structures asked for."""
+    has_whole_branches: bool = False
+    """Whether branches are voted on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +111,14 @@ def _stages(scan: BlockScan, tile_bytes: float) -> dict[str, int]:
     planes = FLOAT * scan.shape[0] * scan.prepared_shape[1] * scan.prepared_shape[2]
     tile = int(NETWORK_SLACK * tile_bytes)
     maps = scan.num_classes * prepared
+    branches = WARM_UP_BYTES + BRANCH_BYTES * num_voxels + SLAB_BYTES if scan.has_whole_branches else 0
     return {
         "lungs": LUNG_BYTES * num_voxels,
         "prepare": planes + prepared,
         "tiles": WARM_UP_BYTES + prepared + MAPS_PER_CLASS * maps + prepared + tile,
         "winner": WARM_UP_BYTES + prepared + maps + 2 * num_voxels,
         "specks": WARM_UP_BYTES + PIECE_BYTES * num_voxels,
+        "branches": branches,
         "paint": WARM_UP_BYTES + PAINT_BYTES * num_voxels,
     }
 

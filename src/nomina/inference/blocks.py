@@ -108,7 +108,7 @@ def segment_blocks(
     verdicts: dict[str, Verdict] = {}
     # Sides last: they are parts of what has none.
     for index in sorted(range(len(asked)), key=lambda n: structure(asked[n]).side is not None):
-        name, mask = asked[index], members[index][classes, halves]
+        name, mask = asked[index], _mask_of(members[index], classes, halves)
         verdicts[name] = judge_vessel(name, mask, found.certainty, part.grid, lungs)
         if verdicts[name].volume_ml > 0:
             array[box][mask] = structure(name).label
@@ -186,12 +186,18 @@ def without_strays(
         pieces = cc3d.connected_components(np.pad(classes[box] == index, 1), connectivity=26)[
             1:-1, 1:-1, 1:-1
         ]
-        sizes = np.bincount(pieces.ravel())
-        is_stray = sizes < min_voxels
+        # Plane by plane: numbers that count or choose take 8 bytes each.
+        num_pieces = int(pieces.max()) + 1
+        sizes = sum(np.bincount(plane.ravel(), minlength=num_pieces) for plane in pieces)
+        is_stray = np.asarray(sizes < min_voxels)
         if near is not None:
-            is_stray |= np.bincount(pieces[near[box]], minlength=len(sizes)) == 0
+            is_apart = np.ones(num_pieces, dtype=bool)
+            for plane, near_plane in zip(pieces, near[box], strict=True):
+                is_apart[plane[near_plane]] = False
+            is_stray |= is_apart
         is_stray[0] = False
-        cleaned[box][is_stray[pieces]] = 0
+        for plane, cleaned_plane in zip(pieces, cleaned[box], strict=True):
+            cleaned_plane[is_stray[plane]] = 0
     return cleaned
 
 
@@ -221,6 +227,16 @@ def _members(asked: Sequence[str], classes: Sequence[str]) -> Bool[np.ndarray, "
             elif wanted.part_of == known.name and wanted.side is not None:
                 table[index, number, _SIDES[wanted.side]] = True
     return table
+
+
+def _mask_of(
+    member: Bool[np.ndarray, "c 3"], classes: UInt8[np.ndarray, "i j k"], halves: UInt8[np.ndarray, "i j k"]
+) -> Bool[np.ndarray, "i j k"]:
+    """Voxels whose class and half of the chest belong together; `member[classes, halves]` plane by plane."""
+    mask = np.empty(classes.shape, dtype=bool)
+    for plane, of_classes, of_halves in zip(mask, classes, halves, strict=True):
+        plane[:] = member[of_classes, of_halves]
+    return mask
 
 
 def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:

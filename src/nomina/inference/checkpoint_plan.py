@@ -75,6 +75,7 @@ def block_plan(
         prepared_shape=isotropic_grid(grid, cfg.preparation.spacing_mm).shape,
         block_size=cfg.block_size,
         num_classes=len(checkpoint.structures),
+        has_whole_branches=cfg.vessels.has_whole_branches,
         num_prompts=num_prompts,
     )
     return plan_block_memory(scan, tile_bytes=held_bytes, limit_bytes=limit_bytes)
