@@ -46,7 +46,10 @@ def test_importing_nomina_imports_nothing_else_and_takes_no_time() -> None:
         "print(*sorted(m for m in set(sys.modules) - before if m.partition('.')[0] not in "
         "sys.stdlib_module_names))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, modules = done.stdout.splitlines()
-    assert modules == "nomina"
-    assert float(seconds) <= 0.05
+    seconds = []
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        taken, modules = done.stdout.splitlines()
+        assert modules == "nomina"
+        seconds.append(float(taken))
+    assert min(seconds) <= 0.05
