@@ -40,6 +40,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "python3 has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install $(TORCH_INDEX) -c constraints.txt -e ".[train,dev]"
+	# Without what it declares: timm and, through it, torchvision, which does not load beside CPU torch.
+	$(BIN)/python -m pip install -c constraints.txt --no-deps dynamic-network-architectures
 	@touch $(READY)
 
 clean:

@@ -31,7 +31,7 @@ def opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[GridConfig, tup
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_networks_of_a_grid_fit_its_patches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, runs = opened(path, monkeypatch)
-    pytest.importorskip("dynamic_network_architectures", reason="needs nomina[bench]")
+    pytest.importorskip("dynamic_network_architectures", reason="needs dynamic-network-architectures")
     for recipe in {run.variant: run.recipe for run in runs}.values():
         is_blocks = isinstance(recipe, BlockRecipe)
         structures = recipe.structures if is_blocks else STRUCTURE_PRESETS["spider18"]

@@ -223,7 +223,7 @@ def test_the_rate_of_sgd_falls_as_nnunets_from_the_start() -> None:
 def test_nnunets_architecture_learns_by_sgd_with_deep_supervision(
     tiny_recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pytest.importorskip("dynamic_network_architectures", reason="needs nomina[bench]")
+    pytest.importorskip("dynamic_network_architectures", reason="needs dynamic-network-architectures")
     network = PlainConfig(
         backbone=NNUNetConfig(stage_channels=(8, 8, 8, 8)), num_slices=3, has_deep_supervision=True
     )

@@ -9,7 +9,9 @@ from nomina.networks.nnunet import NNUNetBackbone, NNUNetConfig
 from nomina.networks.plain import PlainConfig
 from nomina.networks.residual_unet import ResidualUNetConfig
 
-unet = pytest.importorskip("dynamic_network_architectures.architectures.unet", reason="needs nomina[bench]")
+unet = pytest.importorskip(
+    "dynamic_network_architectures.architectures.unet", reason="needs dynamic-network-architectures"
+)
 CHANNELS = (8, 16, 16, 16)
 
 

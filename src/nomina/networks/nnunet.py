@@ -86,7 +86,8 @@ def _authors_network(cfg: NNUNetConfig, num_inputs: int) -> Any:
         from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
     except ImportError as error:
         raise NominaError(
-            'the backbone nnunet needs its authors\' package: pip install "nomina[bench]"'
+            "the backbone nnunet needs its authors' package: "
+            "pip install --no-deps dynamic-network-architectures"
         ) from error
     num_stages = len(cfg.stage_channels)
     shared = {
