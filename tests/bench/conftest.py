@@ -112,7 +112,7 @@ def grid_file(phantom_data: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def open_segmenter() -> Segmenter:
-    """Random weights with open gates: every word reaches the masks."""
+    """Random weights: every word reaches the masks."""
     bank = build_bank(load_encoder("minilm"), all_sentences(STRUCTURES))
     backbone = ResidualUNetConfig(stage_channels=(8, 16, 16), stage_blocks=(1, 1, 1))
     network = ATMNetConfig(backbone=backbone, fusion_width=32, contrast_width=16, num_slices=1)
@@ -120,7 +120,7 @@ def open_segmenter() -> Segmenter:
     model = build_network(network, STRUCTURES, text_width=bank.vectors.shape[1]).eval()
     with torch.no_grad():
         for module in model.fusion:
-            module.gate.fill_(3.0)
+            torch.nn.init.normal_(module.image_out.weight, std=1.0)
         torch.nn.init.normal_(model.head.kernel[-1].weight, std=0.5)
     cfg = CheckpointConfig(network=network, preparation=ImagePreparation(in_plane_spacing_mm=4.0))
     return Segmenter(Checkpoint("open", cfg, STRUCTURES, bank, model, "0" * 64, {}))

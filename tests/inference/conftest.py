@@ -34,7 +34,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, small_bank: Promp
     model = build_network(network, STRUCTURES, text_width=small_bank.vectors.shape[1])
     with torch.no_grad():
         for module in model.fusion:
-            module.gate.fill_(0.5)
+            torch.nn.init.normal_(module.image_out.weight, std=0.2)
     folder = tmp_path_factory.mktemp("checkpoints") / "small"
     save_checkpoint(
         folder,

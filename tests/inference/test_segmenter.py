@@ -140,7 +140,7 @@ def test_constant_and_predicted_words_are_both_served_and_recorded(
     predicted = segmenter(scan, None, mode="predicted")
     assert constant.provenance["mode"] == "constant"
     assert predicted.provenance["encoder"]["encoder"] == "minilm"
-    # With open gates the two wordings must reach the logits.
+    # The two wordings must reach the logits.
     words = segmenter.checkpoint.words()
     patch = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -205,7 +205,7 @@ def test_what_a_user_declares_is_heard_as_it_is_and_alone(
     assert segmenter.told(scan, "L4 vertebra", declared).prompts == ("L4 vertebra",)
     wrong = segmenter.told(scan, None, {"lowest_vertebra": "L5 vertebra"}, teller="shifted")
     assert wrong.provenance["mode"] == "shifted"
-    # A wrong word must be able to do harm: with open gates it reaches the masks.
+    # A wrong word must be able to do harm: it reaches the masks.
     assert (wrong.label_map.array != result.label_map.array).any()
 
 

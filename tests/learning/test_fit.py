@@ -256,13 +256,13 @@ def test_the_average_follows_its_formula() -> None:
     assert (1 + 1) / (10 + 1) < 0.25 < (1 + 3) / (10 + 3)  # both branches were taken
 
 
-def test_weight_decay_spares_norms_biases_gates_and_scales(tiny_recipe: Recipe, tmp_path: Path) -> None:
+def test_weight_decay_spares_norms_biases_and_scales(tiny_recipe: Recipe, tmp_path: Path) -> None:
     state = _run_and_state(tiny_recipe, tmp_path)[1]
     decayed, spared = state.optimiser.param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
     named = dict(state.network.named_parameters())
     spared_names = {name for name, p in named.items() if any(p is other for other in spared["params"])}
-    assert {"fusion.0.gate", "head.log_scale", "head.first_logits.bias"} <= spared_names
+    assert {"fusion.0.image_out.bias", "head.log_scale", "head.first_logits.bias"} <= spared_names
     assert all(named[name].ndim <= 1 for name in spared_names)
     assert len(decayed["params"]) + len(spared_names) == len(named)
 

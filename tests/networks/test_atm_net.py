@@ -42,7 +42,7 @@ def opened(network: ATMNet) -> ATMNet:
     """The network with all its zero starts away from zero, as after some training."""
     torch.manual_seed(5)
     for fusion in network.fusion:
-        torch.nn.init.constant_(fusion.gate, 0.5)  # type: ignore[arg-type]
+        torch.nn.init.normal_(fusion.image_out.weight, std=0.1)  # type: ignore[union-attr,arg-type]
         torch.nn.init.normal_(fusion.view_embedding, std=0.1)  # type: ignore[arg-type]
     assert isinstance(network.head, ChannelContrast)
     for parameter in network.head.kernel[-1].parameters():
@@ -71,7 +71,7 @@ def test_at_the_start_the_network_is_the_image_only_network(
 
 
 @pytest.mark.parametrize("cfg", [CONVOLUTIONAL, SWIN], ids=["convolutional", "swin"])
-def test_once_the_gates_open_each_view_changes_the_result(
+def test_after_some_training_each_view_changes_the_result(
     build: Build, make_words: MakeWords, patch: Tensor, cfg: ATMNetConfig
 ) -> None:
     network, words = opened(build(cfg)), make_words()

@@ -22,14 +22,14 @@ MakeWords = Callable[..., EncodedPrompts]
 
 @pytest.fixture
 def network(structures: tuple[str, ...]) -> ATMNet:
-    """Divisor 4, gates open."""
+    """Divisor 4, with words that reach the logits."""
     backbone = ResidualUNetConfig(stage_channels=(8, 16, 24), stage_blocks=(1, 1, 1))
     torch.manual_seed(0)
     cfg = ATMNetConfig(backbone=backbone, fusion_width=16, contrast_width=8, num_slices=3)
     network = build_network(cfg, structures, text_width=16).eval()
     assert isinstance(network, ATMNet)
     for fusion in network.fusion:
-        torch.nn.init.constant_(fusion.gate, 0.5)  # type: ignore[arg-type]
+        torch.nn.init.normal_(fusion.image_out.weight, std=0.1)  # type: ignore[union-attr,arg-type]
     return network
 
 

@@ -109,7 +109,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     """Peak AdamW learning rate [choice]: 1e-4 for Swin UNETR, 1e-3 for the convolutional backbone."""
     weight_decay: float = 1e-2
-    """On matrices only: not on norms, biases, gates and scales [choice]."""
+    """On matrices only: not on norms, biases and scales [choice]."""
     warmup_share: float = 0.05
     """Share of the steps over which the rate rises linearly; it then falls along a cosine to 1 % [choice]."""
     clip_norm: float = 1.0

@@ -4,7 +4,10 @@ Source: ATM-Net (arXiv:2504.03476) for the purpose; the form is ours [choice]:
 
     V  = LN(X) W_q + PE          T  = [LN(T_img) W_t + e_img ; LN(T_cls) W_t + e_cls]
     T' = T + MHA(T, V, V)        Z  = V + MHA(V, T', T')        Z ← Z + FFN(LN Z)
-    X' = X + tanh(g) Z W_o       with g = 0 at the start, so that training starts from the image-only network
+    X' = X + Z W_o               with W_o = 0, so that training starts from the image-only network
+
+A scalar gate X + tanh(g) Z W_o with g = 0 starts there too, but never opened: what Z W_o says at random helps
+nobody, so g gets no steady pull, and W_o learns nothing while g is 0 (docs/experiments.md).
 """
 
 import math
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 
 
 class HolisticSemanticFusion(nn.Module):
-    """HASF: bidirectional attention between one feature map and the prompts, added through a zero gate.
+    """HASF: bidirectional attention between one feature map and the prompts, added to the map.
 
     Args:
         num_channels: Channels c of the feature map.
@@ -36,7 +39,8 @@ class HolisticSemanticFusion(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
         self.image_out = nn.Linear(width, num_channels)
-        self.gate = nn.Parameter(torch.zeros(1))
+        nn.init.zeros_(self.image_out.weight)
+        nn.init.zeros_(self.image_out.bias)
 
     def forward(
         self,
@@ -62,7 +66,7 @@ class HolisticSemanticFusion(nn.Module):
         )
         fused = fused + self.feed_forward(fused)
         update = rearrange(self.image_out(fused), "b (i j) c -> b c i j", i=height)
-        return features + torch.tanh(self.gate).to(features.dtype) * update.to(features.dtype)
+        return features + update.to(features.dtype)
 
 
 def position_encoding(
