@@ -321,6 +321,11 @@ def test_the_digest_can_be_read_without_loading(folder: Path, tmp_path: Path) ->
     assert recorded_digest(tmp_path) is None
 
 
+def test_a_damaged_record_claims_no_digest(tmp_path: Path, spoil_json: Callable[[Path], None]) -> None:
+    spoil_json(tmp_path / "run.json")
+    assert recorded_digest(tmp_path) is None
+
+
 def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
         load_checkpoint(tmp_path / "nowhere")

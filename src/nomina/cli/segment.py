@@ -288,9 +288,7 @@ def _fail_if_absent(jobs: "Sequence[Job]") -> None:
 
     is_complete = True
     for job in jobs:
-        verdicts = json.loads(job.sidecar.read_text(encoding="utf-8"))["verdicts"]
-        missing = [f"{v['structure']} ({v['presence']})" for v in verdicts if v["presence"] != "present"]
-        if missing:
+        if missing := job.not_present():
             is_complete = False
             typer.echo(f"not clearly present in {scan_name(job.source)}: {', '.join(missing)}", err=True)
     if not is_complete:

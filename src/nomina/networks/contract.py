@@ -19,6 +19,7 @@ from nomina.errors import CheckpointError
 from nomina.language.bank import PromptBank
 from nomina.language.prompts import TEMPLATE_VERSION
 from nomina.language.vessel_prompts import VESSEL_TEMPLATE_VERSION
+from nomina.plain_files import read_json
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -148,7 +149,7 @@ def digest_of(recorded: Mapping[str, str]) -> str:
 def recorded_digest(folder: Path) -> str | None:
     """The digest that a checkpoint folder's run.json claims, unchecked; None where it claims none."""
     try:
-        return digest_of(json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"])
+        return digest_of(read_json(folder / "run.json")["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
