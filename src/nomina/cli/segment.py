@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nomina.cli.options import Device
 from nomina.errors import NominaError, PromptError
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ Series = Annotated[
 ]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave scans alone that have a result.")]
 Picture = Annotated[bool, typer.Option("--picture", help="Draw an overlay (PNG) beside each label map.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
 Card = Annotated[
     Path | None,
     typer.Option(
