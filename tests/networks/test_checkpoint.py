@@ -25,7 +25,7 @@ from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, NetworkConfig, build_network
 from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint, store_calibration
-from nomina.networks.contract import recorded_digest
+from nomina.networks.contract import HEADER, check_contract, recorded_digest
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.plain import PlainConfig
@@ -218,6 +218,12 @@ def forget_contract(folder: Path) -> None:
     """Weights as older versions wrote them: without a header."""
     path = folder / "model.safetensors"
     rewrite(folder, path.name, serialise(load_file(path)))
+
+
+@pytest.mark.parametrize("promised", ["[" * 100_000, "[1]", "7", "{"])
+def test_a_contract_that_is_damaged_is_refused(promised: str) -> None:
+    with pytest.raises(CheckpointError, match=r"the header of model\.safetensors cannot be read"):
+        check_contract(Path("folder"), {HEADER: promised}, {})
 
 
 def test_weights_without_a_contract_still_load(folder: Path) -> None:

@@ -6,7 +6,6 @@ Needs no torch.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ from nomina.errors import CheckpointError
 from nomina.language.bank import PromptBank
 from nomina.language.prompts import TEMPLATE_VERSION
 from nomina.language.vessel_prompts import VESSEL_TEMPLATE_VERSION
-from nomina.plain_files import read_json
+from nomina.plain_files import parse_json, read_json
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -72,14 +71,14 @@ def check_contract(folder: Path, header: Mapping[str, str] | None, actual: Mappi
     if not header or HEADER not in header:
         return
     try:
-        promised = json.loads(header[HEADER])
-    except ValueError as error:
+        promised = _flat(parse_json(header[HEADER]))
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {folder}: the header of model.safetensors cannot be read ({error}); copy the whole "
             f"folder again"
         ) from error
     ours = _flat(actual)
-    for key, value in _flat(promised).items():
+    for key, value in promised.items():
         # A setting that an older version did not know, or this one no longer has, is the config's affair.
         if key in ours and key != "written_by" and ours[key] != value:
             raise CheckpointError(_mismatch(folder, key, value, ours[key]))
