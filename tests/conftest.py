@@ -16,6 +16,7 @@ import pytest
 from nomina.anatomy.structures import structure
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.plain_files import MAX_JSON_BYTES
 
 CHEST_SHAPE = (44, 28, 28)
 CHEST_MM = 4.0
@@ -26,6 +27,31 @@ VESSELS = (("artery", 3, 450), ("vein", 8, 250))
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
 KilledAt = Callable[[Callable[[], object], Path, int], bool]
+
+_DAMAGED_JSON = {
+    "cut off": b'{"a": ',
+    "nested without end": b"[" * 100_000,
+    "not UTF-8": b'{"a": "\xff"}',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+}
+
+
+@pytest.fixture(params=[*_DAMAGED_JSON, "too long", "a pipe"])
+def spoil_json(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    """Puts something in a JSON file's place that is not the object that its reader expects."""
+
+    def spoil(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        if request.param == "a pipe":
+            os.mkfifo(path)
+        elif request.param == "too long":
+            with path.open("wb") as file:
+                file.truncate(MAX_JSON_BYTES + 1)
+        else:
+            path.write_bytes(_DAMAGED_JSON[request.param])
+
+    return spoil
 
 
 @pytest.fixture(scope="session")

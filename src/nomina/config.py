@@ -81,9 +81,12 @@ def _override(data: dict[str, Any], item: str, dotted: Sequence[str]) -> None:
     names = key.strip().split(".")
     while len(names) > 1:
         section, *names = names
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
+        found = data.get(section, {})
+        if not isinstance(found, dict):
             raise ConfigError(f"override {item!r}: {section!r} is a value, not a section")
+        # A copy: YAML gives a section and its aliases as one object, and only this place is to change.
+        data[section] = dict(found)
+        data = data[section]
         whole = ".".join(names)
         if section in dotted and (whole in data or names[0] not in data):
             names = [whole]

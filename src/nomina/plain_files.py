@@ -53,6 +53,18 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(_read(path, MAX_BYTES))
 
 
+def parse_json(text: str) -> Any:
+    """Plain data from JSON text.
+
+    Raises:
+        ValueError: It is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_json(path: Path) -> Any:
     """Plain data from a JSON file.
 
@@ -60,10 +72,7 @@ def read_json(path: Path) -> Any:
         ValueError: It is not JSON, is nested too deeply or too large.
         OSError: It cannot be read.
     """
-    try:
-        return json.loads(_read(path, MAX_JSON_BYTES))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return parse_json(_read(path, MAX_JSON_BYTES))
 
 
 def _read(path: Path, max_bytes: int) -> str:

@@ -67,6 +67,31 @@ def test_one_value_of_a_dotted_key_can_be_replaced_from_the_command_line(
     assert expand(load_grid(nested, ["set.train.steps=1"]))[0].recipe.train.validate_every == 2
 
 
+def test_a_value_replaced_in_one_variant_reaches_no_other_that_the_file_wrote_by_an_alias(
+    grid_file: GridFile, tmp_path: Path
+) -> None:
+    backbone = {"kind": "residual_unet", "stage_channels": [8, 16], "stage_blocks": [1, 1]}
+    settings = {
+        "train.weight_decay": 0.1,
+        "network": {"kind": "plain", "backbone": backbone, "num_slices": 1},
+    }
+    words = {"network": {"kind": "atm_net", "backbone": backbone, "num_slices": 1}}
+    variants = {"plain": {"set": settings}, "again": {"set": settings}, "words": {"set": words}}
+    sweeps = [{"variants": ["plain", "again", "words"]}]
+    path = grid_file(tmp_path, variants=variants, sweeps=sweeps)
+    assert {"*id001", "*id002"} <= set(path.read_text().split())
+    replaced = [
+        "variants.plain.set.network.backbone.stage_channels=[16, 16]",
+        "variants.plain.set.train.learning_rate=0.5",
+    ]
+    plain, again, worded = (run.recipe for run in expand(load_grid(path, replaced)))
+    assert plain.network.backbone.stage_channels == (16, 16)
+    assert again.network.backbone.stage_channels == (8, 16)
+    assert worded.network.backbone.stage_channels == (8, 16)
+    assert (plain.train.learning_rate, again.train.learning_rate) == (0.5, worded.train.learning_rate)
+    assert plain.train.weight_decay == again.train.weight_decay == 0.1
+
+
 def test_a_run_is_tested_on_the_patients_it_never_trains_on(grid_file: GridFile, tmp_path: Path) -> None:
     cfg = grid_with(grid_file, tmp_path)
     run = expand(cfg)[0]

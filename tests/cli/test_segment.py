@@ -13,12 +13,14 @@ import pytest
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.anatomy.structures import structure
+from nomina.cli.segment_jobs import Asked, plan_jobs
 from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import write
-from nomina.networks.contract import HASHED_FILES
+from nomina.networks.contract import HASHED_FILES, recorded_digest
+from nomina.networks.shipped import checkpoint_folder
 
 AFFINE = np.array([[0.0, 0, 3, -10], [-0.5, 0, 0, 20], [0, 0.75, 0, 5], [0, 0, 0, 1]])
 SHOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal")
@@ -236,6 +238,41 @@ def test_a_result_without_its_json_is_made_again(run: Run, scan: Path) -> None:
     Path("scan_seg.json").unlink()
     run(scan, "--all", "--skip-existing")
     assert Path("scan_seg.json").exists()
+
+
+@pytest.mark.parametrize("changes", [{"prompts": 7}, {"prompts": ["L4"]}, {"model": "x"}, {"anchors": 7}])
+def test_a_result_whose_json_is_damaged_is_made_again(run: Run, scan: Path, changes: dict[str, Any]) -> None:
+    run(scan, "--all")
+    path = Path("scan_seg.json")
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | changes))
+    code, _, err = run(scan, "--all", "--skip-existing")
+    assert code == 0
+    assert "scan.nii.gz is segmented again: its JSON file is damaged" in err
+    written = json.loads(path.read_text())
+    assert {key: written[key] for key in changes} == {key: whole[key] for key in changes}
+
+
+def test_a_json_that_cannot_be_read_is_no_result(
+    scan: Path, run: Run, spoil_json: Callable[[Path], None]
+) -> None:
+    run(scan, "--all")
+    (job,) = plan_jobs([scan], None, ".nii.gz").jobs
+    asked = Asked(None, recorded_digest(checkpoint_folder("spine-mr")), "nomina")
+    assert job.still_to_do(asked) is None
+    spoil_json(job.sidecar)
+    assert "its JSON file is damaged" in str(job.still_to_do(asked))
+
+
+@pytest.mark.parametrize("verdicts", [None, 7, [7], [{"structure": "L4 vertebra"}]])
+def test_a_result_that_does_not_say_what_is_present_is_named(run: Run, scan: Path, verdicts: Any) -> None:
+    run(scan, "--all")
+    path = Path("scan_seg.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"verdicts": verdicts}))
+    code, _, err = run(scan, "--all", "--skip-existing", "--fail-if-absent")
+    assert code == 1
+    assert "scan_seg.json does not say which structures are present" in err
+    assert "remove it to segment the scan again" in err
 
 
 def test_results_in_the_folder_of_the_scans_are_not_taken_for_scans(run: Run, tmp_path: Path) -> None:

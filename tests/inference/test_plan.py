@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -138,13 +139,26 @@ def test_memory_of_the_process_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert 10 * MIB < resident_bytes() <= 1.01 * peak_bytes()
 
 
+PEAK = "from nomina.inference.plan import peak_bytes; print(peak_bytes())"
+
+
+def test_what_a_larger_program_held_that_started_this_one_does_not_count() -> None:
+    script = f"""
+import subprocess, sys
+held = bytearray(b"x" * (400 * 2**20))
+subprocess.run([sys.executable, "-c", {PEAK!r}], check=True)
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 200 * MIB
+
+
 def test_windows_which_has_no_resource_module_gets_a_plan_that_says_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
+    monkeypatch.setattr("nomina.inference.plan.PROC", Path("/nowhere"))
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert peak_bytes() == 0
-    monkeypatch.setattr("nomina.inference.plan.resident_bytes", lambda: 0)
+    assert peak_bytes() == resident_bytes() == 0
     plan = plan_memory(SCAN, pixel_bytes=PIXEL_BYTES)
     assert plan.sentence().endswith(
         "about 640 MiB more than the program, the model and the scan, whose memory cannot be read on this "
@@ -152,6 +166,12 @@ def test_windows_which_has_no_resource_module_gets_a_plan_that_says_what_it_lack
     )
     with pytest.raises(ConfigError, match="--max-memory cannot be kept on this system; leave it out"):
         plan_memory(SCAN, pixel_bytes=PIXEL_BYTES, limit_bytes=2**30)
+
+
+def test_a_system_without_proc_says_the_peak_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("nomina.inference.plan.PROC", Path("/nowhere"))
+    assert resident_bytes() == peak_bytes() > 10 * MIB
 
 
 def test_the_plan_is_imported_without_the_resource_module() -> None:

@@ -300,3 +300,10 @@ def test_our_bert_equals_the_one_of_transformers():
         expected = theirs(input_ids=ids, attention_mask=is_token.long()).last_hidden_state
         found = ours(ids, is_token)
     torch.testing.assert_close(found[is_token], expected[is_token], atol=2e-5, rtol=0)
+
+
+def test_a_bundled_encoder_of_damaged_settings_is_to_be_installed_again(tmp_path, spoil_json):
+    (tmp_path / "model_int8.safetensors").symlink_to(MINILM_FOLDER / "model_int8.safetensors")
+    spoil_json(tmp_path / "config.json")
+    with pytest.raises(EncoderError, match=r"is incomplete .*; install nomina again"):
+        load_int8_bert(tmp_path)

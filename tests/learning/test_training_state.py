@@ -123,6 +123,17 @@ def test_a_damaged_or_foreign_file_is_refused(
         resume(make_state(1), tiny_recipe, tmp_path)
 
 
+@pytest.mark.parametrize("meta", ["[" * 100_000, "[]", "7", '{"step": 2}', "{"])
+def test_a_file_whose_header_is_damaged_is_refused(
+    make_state: Callable[..., TrainingState], tiny_recipe: Recipe, meta: str, tmp_path: Path
+) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / STATE_FILE, {"nomina": meta})
+    with pytest.raises(CheckpointError, match=r"cannot be read .* remove it to start anew"):
+        resume(make_state(1), tiny_recipe, tmp_path)
+    with pytest.raises(CheckpointError, match=r"cannot be read .* remove it to start anew"):
+        steps_saved(tmp_path)
+
+
 def test_data_prepared_anew_with_other_structures_are_noticed(
     make_state: Callable[..., TrainingState], tiny_recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.build import Network, NetworkConfig, build_network
 from nomina.networks.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint, store_calibration
-from nomina.networks.contract import recorded_digest
+from nomina.networks.contract import HEADER, check_contract, recorded_digest
 from nomina.networks.genesis_unet import GenesisUNetConfig
 from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.plain import PlainConfig
@@ -220,6 +220,12 @@ def forget_contract(folder: Path) -> None:
     rewrite(folder, path.name, serialise(load_file(path)))
 
 
+@pytest.mark.parametrize("promised", ["[" * 100_000, "[1]", "7", "{"])
+def test_a_contract_that_is_damaged_is_refused(promised: str) -> None:
+    with pytest.raises(CheckpointError, match=r"the header of model\.safetensors cannot be read"):
+        check_contract(Path("folder"), {HEADER: promised}, {})
+
+
 def test_weights_without_a_contract_still_load(folder: Path) -> None:
     forget_contract(folder)
     assert load_checkpoint(folder).run["step"] == 7
@@ -318,6 +324,11 @@ def test_a_label_scheme_of_another_version_is_refused(folder: Path, monkeypatch:
 
 def test_the_digest_can_be_read_without_loading(folder: Path, tmp_path: Path) -> None:
     assert recorded_digest(folder) == load_checkpoint(folder).digest
+    assert recorded_digest(tmp_path) is None
+
+
+def test_a_damaged_record_claims_no_digest(tmp_path: Path, spoil_json: Callable[[Path], None]) -> None:
+    spoil_json(tmp_path / "run.json")
     assert recorded_digest(tmp_path) is None
 
 

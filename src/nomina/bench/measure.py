@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.assessment.evaluate import evaluate
@@ -22,6 +22,7 @@ from nomina.imaging.files import write_text_atomic
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
 from nomina.learning.cases import Case
+from nomina.plain_files import read_json
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,13 @@ def _score(server: Server, path: Path, case: Case, scoring: Scoring) -> CaseScor
 def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
     """The scores of a case, where they are there and were made with these weights in this way."""
     try:
-        record = json.loads(_scores_path(folder, case).read_text(encoding="utf-8"))
+        record = read_json(_scores_path(folder, case))
         if record["stamp"] != stamp or not prediction_path(folder, case).is_file():
             return None
         scores = TypeAdapter(CaseScores).validate_python(record["scores"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return ModeScores(scores, case.patient, case.doubtful is not None, bool(record["is_wrong"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return ModeScores(scores, case.patient, case.doubtful is not None, bool(record["is_wrong"]))
 
 
 def _stamp(digest: str, scoring: Scoring) -> dict[str, Any]:

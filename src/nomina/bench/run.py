@@ -7,7 +7,6 @@
 A grid that was stopped, at any moment, goes on where it was when it is run again.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from nomina.bench.table import Measured, Row, make_rows
 from nomina.bench.vessel_modes import VesselServer
 from nomina.bench.words import make_word_table, missing_words, word_table_path
 from nomina.bench.write_table import csv_text, json_text, markdown_text
+from nomina.config import parse_config
 from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.files import write_text_atomic
 from nomina.inference.segmenter import Segmenter
@@ -31,7 +31,8 @@ from nomina.learning.cases import Case
 from nomina.learning.fit import fit
 from nomina.learning.recipe import BlockRecipe
 from nomina.learning.training_state import is_same_run, steps_saved
-from nomina.networks.contract import digest_of
+from nomina.networks.contract import HASHED_FILES, digest_of
+from nomina.plain_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,22 @@ class Progress:
     def is_done(self) -> bool:
         """Trained to the end and measured in every mode."""
         return self.steps_done == self.run.recipe.train.steps and self.num_measured == self.num_wanted
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a grid reads of a run's `run.json`, which holds more."""
+
+    recipe: dict[str, Any]
+    step: int
+    files: dict[str, str]
+    """Hash of each file of the checkpoint."""
+    training_patients: tuple[str, ...]
+    num_phantoms: int
+
+    def __post_init__(self) -> None:
+        if lacking := [name for name in HASHED_FILES if name not in self.files]:
+            raise ValueError(f"files has no {lacking[0]}")
 
 
 def run_grid(
@@ -161,11 +178,11 @@ def steps_done(run: Run, out: Path) -> int:
     if record is None:
         return 0
     folder = _folder(run, out)
-    if not is_same_run(record["recipe"], run.recipe):
+    if not is_same_run(record.recipe, run.recipe):
         raise ConfigError(
             f"{folder} holds a run of another recipe; give another --out, or remove the folder to start anew"
         )
-    done, wanted = int(record["step"]), run.recipe.train.steps
+    done, wanted = record.step, run.recipe.train.steps
     if done > wanted:
         raise ConfigError(
             f"{folder} was trained for {done} steps, the grid asks for {wanted}; give another --out"
@@ -173,16 +190,13 @@ def steps_done(run: Run, out: Path) -> int:
     return done
 
 
-def _record(run: Run, out: Path) -> dict[str, Any] | None:
+def _record(run: Run, out: Path) -> RunRecord | None:
     path = _folder(run, out) / "last" / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not {"recipe", "step", "files"} <= set(record):
-            raise ValueError("it has no recipe, step and files")
-        return dict(record)
+        return parse_config(RunRecord, read_json(path), source="it")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove {path.parent} to go on") from error
 
 
@@ -227,15 +241,13 @@ def _measured(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case]) -> li
     record = _record(run, out)
     if record is None or steps_done(run, out) < run.recipe.train.steps:
         return []
-    digest = digest_of(record["files"])
+    digest = digest_of(record.files)
     scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
     found = []
     for mode in run.modes:
         scores = read_measured(digest, cases, mode, _folder(run, out) / "modes", scoring)
         if scores:
-            found.append(
-                Measured(run, mode, scores, len(record["training_patients"]), int(record["num_phantoms"]))
-            )
+            found.append(Measured(run, mode, scores, len(record.training_patients), record.num_phantoms))
     return found
 
 

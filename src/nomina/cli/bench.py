@@ -9,6 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nomina.cli.options import Accelerator, TableAsJson
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,8 +47,6 @@ Plan = Annotated[bool, typer.Option("--plan", help="Print the runs and how far e
 TableOnly = Annotated[
     bool, typer.Option("--table", help="Make the table of what is measured; train and segment nothing.")
 ]
-Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("atm-net")
@@ -58,7 +58,7 @@ def atm_net(
     plan: Plan = False,
     table: TableOnly = False,
     accelerator: Accelerator = "auto",
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """What the words bring to ATM-Net: variants, honest prompts, wrong prompts, upper bounds, competitors."""
     cfg = _open(grid, overrides, sees_blocks=False)
@@ -74,7 +74,7 @@ def la_caf(
     plan: Plan = False,
     table: TableOnly = False,
     accelerator: Accelerator = "auto",
-    as_json: AsJson = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """What the words bring to LA-CAF: language, vectors without meaning, swaps; and partial labels."""
     cfg = _open(grid, overrides, sees_blocks=True)

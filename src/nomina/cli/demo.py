@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nomina.cli.options import Device
 from nomina.cli.segment import print_lines, progress_bar, remark
 from nomina.errors import OutputError, VolumeError
 
@@ -28,7 +29,7 @@ def demo(
         "demo"
     ),
     model: Annotated[str, typer.Option("-m", "--model", help="Checkpoint: name or folder.")] = "spine-mr",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Segment a phantom with known truth, or any scan, and draw a picture.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nomina.cli.options import AsJson
+
 if TYPE_CHECKING:
     from nomina.imaging.doctor_finding import Examination, Severity
 
@@ -22,7 +24,7 @@ def doctor(
         tuple[Path, Path] | None,
         typer.Option(metavar="IN OUT", help="Check that label map OUT lies on scan IN."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say in words what is wrong with a scan, before anyone trusts a mask made from it."""
     from nomina.imaging.doctor import examine

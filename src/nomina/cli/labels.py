@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nomina.cli.options import AsJson
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Label schemes: show them, convert label maps, check that a label map follows one.",
@@ -16,7 +18,7 @@ app = typer.Typer(
 @app.command("list")
 def list_schemes(
     names: Annotated[list[str] | None, typer.Argument(help="Schemes to show in full; none: all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the label schemes and what their values mean."""
     from nomina.anatomy.schemes import load_scheme, scheme_names
@@ -52,7 +54,7 @@ def convert_file(
         list[str] | None,
         typer.Option("--leave-out", help="Structure that becomes background; can be repeated."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a label map under the numbers of another scheme, and say what that scheme cannot express."""
     from nomina.anatomy.conversion import convert
@@ -88,7 +90,7 @@ def verify_file(
             "--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check by the order of structures in the body whether a label map follows its scheme; exits 1 if not."""
     from nomina.anatomy.schemes import claimed_scheme, load_scheme

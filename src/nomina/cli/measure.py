@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nomina.cli.options import TableAsJson
+
 if TYPE_CHECKING:
     from nomina.assessment.measurements.measurement import Measurement
     from nomina.imaging.volume import LabelMap
@@ -33,7 +35,7 @@ def measure(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File that ends in .csv or .json, with every digit.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: TableAsJson = False,
 ) -> None:
     """Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels."""
     from nomina.anatomy.schemes import load_scheme, read_label_map

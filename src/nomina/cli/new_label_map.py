@@ -1,11 +1,19 @@
-"""A label map made from another one, and the JSON file beside it that says what changed."""
+"""A label map made from another one, the JSON file beside it that says what changed, and their options."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from nomina.imaging.volume import LabelMap
+
+Seg = Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")]
+NewLabelMap = Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")]
+SegScheme = Annotated[
+    str | None, typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it.")
+]
 
 
 def refuse_overwriting(source: Path, output: Path, written_as: str) -> None:

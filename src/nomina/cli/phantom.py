@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from nomina.cli.options import AsJson
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,7 +35,7 @@ def phantom(
             help="Spine: t1, t2, stir, pd or random. Lung: plain, arterial, mixed, venous or random."
         ),
     ] = "random",
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write spine or chest phantoms with known truth.
 

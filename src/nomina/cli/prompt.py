@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nomina.anatomy.resolve import Explanation, Target, explain
+from nomina.cli.options import AsJson
 from nomina.errors import CheckpointError
 
 
@@ -15,7 +16,7 @@ def prompt(
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="Only what this checkpoint knows: a name or a folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a phrase names: its expression, structures with SNOMED CT codes, and label values.
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nomina.cli.new_label_map import NewLabelMap, Seg, SegScheme, refuse_overwriting, write_with_record
+from nomina.cli.options import AsJson
+
 if TYPE_CHECKING:
     from nomina.assessment.relevel import Relevelled
 
 
 def relevel(
-    source: Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")],
+    source: Seg,
+    output: NewLabelMap,
     anchor: Annotated[
         list[str],
         typer.Option(
@@ -22,18 +25,14 @@ def relevel(
             "RAS: to the patient's right, forwards, to the head); repeatable.",
         ),
     ],
-    scheme: Annotated[
-        str | None,
-        typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    scheme: SegScheme = None,
+    as_json: AsJson = False,
 ) -> None:
     """Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay."""
     from nomina.anatomy.schemes import claimed_scheme, read_label_map
     from nomina.assessment.level_anchors import parse_anchor
     from nomina.assessment.relevel import FORMAT
     from nomina.assessment.relevel import relevel as relevel_map
-    from nomina.cli.new_label_map import refuse_overwriting, write_with_record
 
     anchors = [parse_anchor(words) for words in anchor]
     refuse_overwriting(source, output, FORMAT)

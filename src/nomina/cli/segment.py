@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nomina.cli.options import Device
 from nomina.errors import NominaError, PromptError
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ Series = Annotated[
 ]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave scans alone that have a result.")]
 Picture = Annotated[bool, typer.Option("--picture", help="Draw an overlay (PNG) beside each label map.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
 Card = Annotated[
     Path | None,
     typer.Option(
@@ -288,9 +288,7 @@ def _fail_if_absent(jobs: "Sequence[Job]") -> None:
 
     is_complete = True
     for job in jobs:
-        verdicts = json.loads(job.sidecar.read_text(encoding="utf-8"))["verdicts"]
-        missing = [f"{v['structure']} ({v['presence']})" for v in verdicts if v["presence"] != "present"]
-        if missing:
+        if missing := job.not_present():
             is_complete = False
             typer.echo(f"not clearly present in {scan_name(job.source)}: {', '.join(missing)}", err=True)
     if not is_complete:

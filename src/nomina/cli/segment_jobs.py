@@ -12,12 +12,13 @@ from typing import Any
 
 from nomina.anatomy.schemes import sidecar_path
 from nomina.cli.run_card import is_card_file
-from nomina.errors import OutputError, VolumeError
+from nomina.errors import OutputError, SchemeError, VolumeError
 from nomina.imaging.files import atomic_path
 from nomina.imaging.read import find_volumes
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import WRITE_SUFFIXES, write
+from nomina.plain_files import read_json
 from nomina.reporting.sidecar import describes_label_map, is_sidecar, write_sidecar
 
 
@@ -58,7 +59,25 @@ class Job:
             return "it has no picture"
         if self.card is not None and not self.card.exists():
             return "it has no run card"
-        return asked.difference(json.loads(self.sidecar.read_text(encoding="utf-8")))
+        try:
+            return asked.difference(read_json(self.sidecar))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return "its JSON file is damaged"
+
+    def not_present(self) -> list[str]:
+        """The structures that the written result does not call present, each with its verdict.
+
+        Raises:
+            SchemeError: The JSON file does not say it.
+        """
+        try:
+            verdicts = read_json(self.sidecar)["verdicts"]
+            return [f"{v['structure']} ({v['presence']})" for v in verdicts if v["presence"] != "present"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SchemeError(
+                f"{self.sidecar} does not say which structures are present ({error}); "
+                f"remove it to segment the scan again"
+            ) from error
 
     def write(
         self,

@@ -1,25 +1,22 @@
 """`nomina vote`: one class for every branch of arteries and veins, without a network."""
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from nomina.cli.new_label_map import NewLabelMap, Seg, SegScheme, refuse_overwriting, write_with_record
+from nomina.cli.options import AsJson
+
 
 def vote(
-    source: Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")],
-    scheme: Annotated[
-        str | None,
-        typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    source: Seg,
+    output: NewLabelMap,
+    scheme: SegScheme = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give every branch of lung arteries and veins the class of most of its voxels; say what changed."""
     from nomina.anatomy.schemes import claimed_scheme, read_label_map
     from nomina.assessment.branch_vote import FORMAT, vote_on_branches
-    from nomina.cli.new_label_map import refuse_overwriting, write_with_record
 
     refuse_overwriting(source, output, FORMAT)
     result = vote_on_branches(read_label_map(source, scheme=scheme or claimed_scheme(source)))

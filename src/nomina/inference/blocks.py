@@ -94,24 +94,12 @@ def segment_blocks(
     part = _cropped(canonical, box)
     report(0.02)
     found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
-    near = None if lungs is None else near_lungs(lungs, part.grid, REACH_MM)
-    classes = without_strays(found.classes, SPECK_MM3 / (1000 * part.grid.voxel_volume_ml), near)
-    report(0.92)
     notes = _notes(volume, found, part.grid, lungs is not None)
-    if checkpoint.config.vessels.has_whole_branches:
-        classes, note = _with_whole_branches(classes, checkpoint.structures, part.grid)
-        notes.append(note)
-    halves = lung_halves(lungs, part.grid)
+    found, more_notes = _cleaned(checkpoint, found, part.grid, lungs)
     report(0.95)
-    members = _members(asked, checkpoint.structures)
+    labels, verdicts = _labelled(asked, checkpoint.structures, found, part.grid, lungs)
     array = np.zeros(canonical.grid.shape, dtype=np.uint8)
-    verdicts: dict[str, Verdict] = {}
-    # Sides last: they are parts of what has none.
-    for index in sorted(range(len(asked)), key=lambda n: structure(asked[n]).side is not None):
-        name, mask = asked[index], _mask_of(members[index], classes, halves)
-        verdicts[name] = judge_vessel(name, mask, found.certainty, part.grid, lungs)
-        if verdicts[name].volume_ml > 0:
-            array[box][mask] = structure(name).label
+    array[box] = labels
     names = {structure(name).label: name for name in asked}
     label_map = LabelMap(array, canonical.grid, names=names, scheme="nomina")
     report(1.0)
@@ -120,7 +108,7 @@ def segment_blocks(
         verdicts=tuple(verdicts[name] for name in asked),
         prompts=tuple(prompts),
         provenance={
-            **provenance(checkpoint, "class prompts", notes),
+            **provenance(checkpoint, "class prompts", [*notes, *more_notes]),
             "memory": plan.as_dict(),
         },
     )
@@ -142,6 +130,35 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
         progress=report,
     )
     return winning_vessels(probabilities, prepared, part.grid, cfg.vessels.floor)
+
+
+def _cleaned(
+    checkpoint: Checkpoint, found: VesselMap, grid: Grid, lungs: LabelMap | None
+) -> tuple[VesselMap, list[str]]:
+    """The map without strays and, where the checkpoint asks for it, with whole branches; notes on these."""
+    near = None if lungs is None else near_lungs(lungs, grid, REACH_MM)
+    classes = without_strays(found.classes, SPECK_MM3 / (1000 * grid.voxel_volume_ml), near)
+    if not checkpoint.config.vessels.has_whole_branches:
+        return replace(found, classes=classes), []
+    classes, note = _with_whole_branches(classes, checkpoint.structures, grid)
+    return replace(found, classes=classes), [note]
+
+
+def _labelled(
+    asked: Sequence[str], structures: Sequence[str], found: VesselMap, grid: Grid, lungs: LabelMap | None
+) -> tuple[UInt8[np.ndarray, "i j k"], dict[str, Verdict]]:
+    """The label of each voxel, in the `nomina` scheme, and the verdict on each structure asked for."""
+    halves = lung_halves(lungs, grid)
+    members = _members(asked, structures)
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    verdicts: dict[str, Verdict] = {}
+    # Sides last: they are parts of what has none.
+    for index in sorted(range(len(asked)), key=lambda n: structure(asked[n]).side is not None):
+        name, mask = asked[index], _mask_of(members[index], found.classes, halves)
+        verdicts[name] = judge_vessel(name, mask, found.certainty, grid, lungs)
+        if verdicts[name].volume_ml > 0:
+            labels[mask] = structure(name).label
+    return labels, verdicts
 
 
 def winning_vessels(

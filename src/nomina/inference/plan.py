@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nomina.errors import ConfigError, VolumeError
@@ -42,6 +43,9 @@ NETWORK_SLACK = 1.1
 
 PLANE_COPIES = 2.5
 """Copies of one slice's probabilities on the scan's grid while the winner is taken."""
+
+PROC = Path("/proc/self")
+"""Where Linux says what a process holds; other systems have no such folder."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -217,14 +221,18 @@ def structures(count: int) -> str:
 def resident_bytes() -> int:
     """Memory that this process holds now; where the system does not say, the most that it ever held."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int((PROC / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return peak_bytes()
 
 
 def peak_bytes() -> int:
     """The most memory that this process has held; 0 where the system does not say."""
+    try:
+        # Linux's ru_maxrss starts at what the program held that started this one.
+        return int((PROC / "status").read_text(errors="replace").partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
     try:
         import resource
     except ImportError:  # Windows has no such module.

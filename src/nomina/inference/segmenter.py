@@ -17,13 +17,13 @@ from nomina.imaging.doctor_intensity import is_hounsfield, sampled
 from nomina.imaging.preparation import normalise
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
-from nomina.inference.anchored import facts_under_anchors, with_anchors
+from nomina.inference.anchored import AnchoredNaming, facts_under_anchors, with_anchors
 from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.blocks import segment_blocks
 from nomina.inference.checkpoint_plan import block_plan, forward_bytes, slice_plan
 from nomina.inference.cleaning import without_islands
 from nomina.inference.levels import consistent_levels
-from nomina.inference.native_grid import named_label_map
+from nomina.inference.native_grid import ClassMap, named_label_map
 from nomina.inference.parts import needed_structures, only_asked
 from nomina.inference.plan import MemoryPlan
 from nomina.inference.presence import content_rows, judge
@@ -34,6 +34,7 @@ from nomina.language.prompts import all_said
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF
+from nomina.networks.predict import PredictedFacts
 from nomina.networks.shipped import checkpoint_folder, shipped_of
 
 PromptMode = Literal["predicted", "constant", "self", "header"]
@@ -252,9 +253,45 @@ class Segmenter:
             return self._segment_blocks(volume, targets, prompts, plan, progress)
         if not isinstance(plan, MemoryPlan):
             plan = slice_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
-        report = progress or (lambda share: None)
         canonical = volume.canonical()
         content = content_rows(canonical)
+        classes, facts = self._classify(volume, canonical, mode, said, plan, progress)
+        named = self._name(classes, content[0], anchors)
+        naming, structures = named.naming, named.structures
+        if anchors:
+            facts = facts_under_anchors(facts, structures)
+            asked = (*asked, *(structures[len(known) :] if prompts is None else ()))
+        calibration = self.checkpoint.config.verdicts
+        verdicts = judge(naming, classes.certainty, classes.grid, structures, facts, content, calibration)
+        found = [name for name in asked if verdicts[name].volume_ml > 0]
+        label_map = named_label_map(naming.classes, classes.grid, asked, found, structures)
+        segmentation = Segmentation(
+            label_map=label_map.reoriented_like(volume.grid),
+            verdicts=tuple(verdicts[name] for name in asked),
+            prompts=tuple(prompts) if prompts is not None else (),
+            provenance={
+                **provenance(self.checkpoint, mode, volume.notes),
+                "memory": plan.as_dict(),
+                "levels_decided_by": naming.reason,
+                "anchors": [anchor.text for anchor in anchors],
+            },
+        )
+        return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation
+
+    def _classify(
+        self,
+        volume: Volume,
+        canonical: Volume,
+        mode: str,
+        said: Mapping[str, str] | None,
+        plan: MemoryPlan,
+        progress: Callable[[float], None] | None,
+    ) -> tuple[ClassMap, PredictedFacts | None]:
+        """The class of each voxel, slice by slice, and the facts that the network read off the picture.
+
+        The prepared scan, the largest array of all, lives in here: it is gone before levels are named.
+        """
+        report = progress or (lambda share: None)
         image, grid = normalise(canonical, slice_preparation(self.checkpoint))
         window = look_for_window(self.checkpoint, image, plan.look_batch)
         if said is None:
@@ -270,32 +307,16 @@ class Segmenter:
             plan.slice_batch,
             lambda share: report(0.3 + 0.65 * share),
         )
-        del image  # The largest array goes before levels are named.
-        naming = consistent_levels(
-            classes.array, known, spacing_mm=classes.grid.spacing_mm, lowest_row=content[0]
-        )
-        naming = replace(naming, classes=without_islands(naming.classes, canonical.grid.spacing_mm))
-        if anchors:
-            anchored = with_anchors(naming, classes.grid, known, anchors)
-            naming, new = anchored.naming, anchored.structures[len(known) :]
-            known, asked = anchored.structures, (*asked, *(new if prompts is None else ()))
-            facts = facts_under_anchors(facts, known)
-        calibration = self.checkpoint.config.verdicts
-        verdicts = judge(naming, classes.certainty, classes.grid, known, facts, content, calibration)
-        found = [name for name in asked if verdicts[name].volume_ml > 0]
-        label_map = named_label_map(naming.classes, classes.grid, asked, found, known)
-        segmentation = Segmentation(
-            label_map=label_map.reoriented_like(volume.grid),
-            verdicts=tuple(verdicts[name] for name in asked),
-            prompts=tuple(prompts) if prompts is not None else (),
-            provenance={
-                **provenance(self.checkpoint, mode, volume.notes),
-                "memory": plan.as_dict(),
-                "levels_decided_by": naming.reason,
-                "anchors": [anchor.text for anchor in anchors],
-            },
-        )
-        return only_asked(segmentation, targets) if any(target.at for target in targets) else segmentation
+        return classes, facts
+
+    def _name(self, classes: ClassMap, lowest_row: int, anchors: Sequence[Anchor]) -> AnchoredNaming:
+        """One name per level of the whole scan, islands taken off; by the anchors, where there are any."""
+        known, spacing_mm = self.checkpoint.structures, classes.grid.spacing_mm
+        naming = consistent_levels(classes.array, known, spacing_mm=spacing_mm, lowest_row=lowest_row)
+        naming = replace(naming, classes=without_islands(naming.classes, spacing_mm))
+        if not anchors:
+            return AnchoredNaming(naming, known)
+        return with_anchors(naming, classes.grid, known, anchors)
 
     def _segment_blocks(
         self,

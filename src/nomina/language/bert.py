@@ -1,6 +1,5 @@
 """A BERT encoder in plain torch, and the reader of the int8 weights that nomina ships."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nomina.errors import EncoderError
+from nomina.plain_files import read_json
 
 
 class Bert(nn.Module):
@@ -107,12 +107,12 @@ def load_int8_bert(folder: Path) -> Bert:
         EncoderError: A file is missing or does not fit the other.
     """
     try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings = read_json(folder / "config.json")
         state = unpack_int8(folder / "model_int8.safetensors")
         with torch.device("meta"):
             model = Bert(settings)
         model.load_state_dict({_renamed(name): value for name, value in state.items()}, assign=True)
-    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise EncoderError(
             f"the bundled text encoder in {folder} is incomplete ({error}); install nomina again"
         ) from error

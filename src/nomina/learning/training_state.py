@@ -16,6 +16,7 @@ from nomina.errors import CheckpointError, ConfigError, OutputError
 from nomina.imaging.files import atomic_path
 from nomina.learning.recipe import BlockRecipe, Recipe
 from nomina.networks.build import Network
+from nomina.plain_files import parse_json
 
 STATE_FILE = "state.safetensors"
 
@@ -75,7 +76,7 @@ def resume(state: TrainingState, recipe: Recipe | BlockRecipe, folder: Path) -> 
         return
     try:
         with safe_open(path, framework="pt") as file:
-            meta = json.loads(file.metadata()["nomina"])
+            meta = _meta(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
@@ -107,9 +108,19 @@ def steps_saved(folder: Path) -> int:
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            return int(json.loads(file.metadata()["nomina"])["step"])
+            return int(_meta(file.metadata())["step"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
+
+
+def _meta(header: Mapping[str, str]) -> dict[str, Any]:
+    """What `save_state` wrote beside the tensors."""
+    meta = parse_json(header["nomina"])
+    if not isinstance(meta, dict):
+        raise ValueError("its header holds no object")
+    if lacking := [key for key in ("recipe", "step", "best_score", "history") if key not in meta]:
+        raise ValueError(f"its header has no {lacking[0]}")
+    return meta
 
 
 def _load_moments(optimiser: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,6 @@ Needs no torch.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from nomina.errors import CheckpointError
 from nomina.language.bank import PromptBank
 from nomina.language.prompts import TEMPLATE_VERSION
 from nomina.language.vessel_prompts import VESSEL_TEMPLATE_VERSION
+from nomina.plain_files import parse_json, read_json
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -71,14 +71,14 @@ def check_contract(folder: Path, header: Mapping[str, str] | None, actual: Mappi
     if not header or HEADER not in header:
         return
     try:
-        promised = json.loads(header[HEADER])
-    except ValueError as error:
+        promised = _flat(parse_json(header[HEADER]))
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {folder}: the header of model.safetensors cannot be read ({error}); copy the whole "
             f"folder again"
         ) from error
     ours = _flat(actual)
-    for key, value in _flat(promised).items():
+    for key, value in promised.items():
         # A setting that an older version did not know, or this one no longer has, is the config's affair.
         if key in ours and key != "written_by" and ours[key] != value:
             raise CheckpointError(_mismatch(folder, key, value, ours[key]))
@@ -148,7 +148,7 @@ def digest_of(recorded: Mapping[str, str]) -> str:
 def recorded_digest(folder: Path) -> str | None:
     """The digest that a checkpoint folder's run.json claims, unchecked; None where it claims none."""
     try:
-        return digest_of(json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"])
+        return digest_of(read_json(folder / "run.json")["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
