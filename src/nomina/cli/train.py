@@ -15,7 +15,11 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder of the run (runs/NAME when not given); a run found there is resumed."
+            "-o",
+            "--output",
+            "--out",
+            help="Folder of the run; a run found there is resumed.",
+            show_default="runs/NAME, by the recipe's name",
         ),
     ] = None,
     overrides: Annotated[
@@ -24,7 +28,7 @@ def train(
             "--set", metavar="KEY=VALUE", help="Replace a value of the recipe, e.g. train.steps=20000."
         ),
     ] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda; --devices says how many.")] = "auto",
     devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
     offline: Annotated[
         bool, typer.Option("--offline", help="Text encoders: only those that are on this computer already.")
