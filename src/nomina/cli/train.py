@@ -28,7 +28,7 @@ def train(
             "--set", metavar="KEY=VALUE", help="Replace a value of the recipe, e.g. train.steps=20000."
         ),
     ] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda; --devices says how many.")] = "auto",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
     offline: Annotated[
         bool, typer.Option("--offline", help="Text encoders: only those that are on this computer already.")
