@@ -6,7 +6,7 @@ No scan of another contrast is made here: T2 scans are remapped. `intensity` rem
 value in a curve through the tissues of `POINTS` and so cannot part tissues that are equally bright on T2:
 fat and disc nuclei, cortical bone and disc annuli. `reference` remaps have a curve for each labelled
 structure; the labels carry part of the answer into the picture, so their scores are marked. Exit code 1
-where a remap without labels costs more than the bar, the upper limit of the interval counting.
+where a remap without labels costs more than the target, the upper limit of the interval counting.
 """
 
 import argparse

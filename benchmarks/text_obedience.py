@@ -13,7 +13,7 @@ are those of the structure that it names. Kinds:
 
 A mask of everything is made once. What a phrase gives alone is cut from it by name, since the network hears
 the same sentences whatever is asked; `--prove` asks so many scans phrase by phrase and compares voxels.
-Exit code 1 where swaps, paraphrases or absent structures are obeyed less often than the bar, or where more
+Exit code 1 where swaps, paraphrases or absent structures are obeyed less often than the target, or where more
 prompts than allowed give a mask of something else.
 """
 
@@ -143,7 +143,7 @@ def main() -> None:
     trusted = [a for a in answers if patient_of(a.case) not in args.doubtful]
     print(table(answers, args.doubtful))
     faults = below_the_bar(trusted)
-    print("\n".join(faults) or "the bar is reached")
+    print("\n".join(faults) or "the target is reached")
     sys.exit(1 if faults else 0)
 
 
@@ -361,7 +361,7 @@ def below_the_bar(answers: Sequence[Answer]) -> list[str]:
     for kind in GATED:
         chosen = [answer for answer in answers if answer.kind == kind]
         if chosen and obeyed(chosen) < BAR:
-            faults.append(f"{kind}: {obeyed(chosen):.3f} obeyed, asked {BAR}")
+            faults.append(f"{kind}: {obeyed(chosen):.3f} obeyed, target {BAR}")
     false = float(np.mean([answer.is_false_mask for answer in answers]))
     if false > MOST_FALSE:
         faults.append(f"false masks: {false:.3f} of all prompts, at most {MOST_FALSE}")

@@ -8,6 +8,7 @@ A block runs in an empty folder that holds a small lumbar phantom as `lumbar_t2.
 import re
 import shlex
 import shutil
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```python(?P<info>[^\n]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?: {4})?(nomina (?:[^\n\\]|\\\n)+)$", re.MULTILINE)
+EXTRA = re.compile(r"""(?:nomina|['"]\.)\[([a-z][a-z, -]*)\]""")
+"""Extras that a text asks to install, as in "nomina[train]" and ".[train,dev]"."""
 NO_RUN = re.compile(r"no-run: \w+")
 
 
@@ -94,6 +97,29 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", text)
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not missing
+
+
+def text_files() -> list[Path]:
+    folders = ("docs", "src", "tests", "recipes", "benchmarks", "scripts")
+    found = [file for folder in folders for file in (ROOT / folder).rglob("*")]
+    return [
+        *ROOT.glob("*.md"),
+        ROOT / "Makefile",
+        *(file for file in found if file.suffix in (".md", ".py", ".yaml")),
+    ]
+
+
+def test_every_extra_that_a_text_names_exists() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        known = set(tomllib.load(file)["project"]["optional-dependencies"])
+    named = {
+        (page_id(path), name.strip())
+        for path in text_files()
+        for extras in EXTRA.findall(path.read_text(encoding="utf-8"))
+        for name in extras.split(",")
+    }
+    assert {name for _, name in named} >= {"train", "text", "dev"}
+    assert [(page, name) for page, name in sorted(named) if name not in known] == []
 
 
 def test_the_readme_names_every_command() -> None:

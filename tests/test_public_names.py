@@ -1,8 +1,10 @@
 """`import nomina`: few names, each with one home, imported when first used."""
 
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,12 @@ PUBLIC = {
 def test_the_public_names_are_these_and_at_most_25() -> None:
     assert set(nomina.__all__) == PUBLIC
     assert len(nomina.__all__) <= 25
+
+
+def test_the_page_on_python_lists_the_public_names() -> None:
+    page = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
+    listed = re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(PUBLIC)
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))

@@ -173,3 +173,19 @@ def test_own_names_pass_between_schemes_that_share_them() -> None:
         "liver (label 5) has no value in spider"
         in convert(label_map([5], "totalsegmentator"), load_scheme("spider")).lost[0]
     )
+
+
+def test_what_the_border_cuts_stays_cut_where_the_target_has_no_value_for_it() -> None:
+    array = np.array([0, 24, 23, 24], dtype=np.uint8).reshape(2, 2, 1)
+    names = {24: "L5 vertebra", 23: "L4 vertebra"}
+    cut = LabelMap(array, Grid(array.shape, np.eye(4)), names=names, scheme="nomina", ignored=frozenset({24}))
+    verse = convert(cut, load_scheme("verse"))
+    assert verse.label_map.array.ravel().tolist() == [0, 24, 23, 24]
+    assert verse.partial == {24: "L5 vertebra"}
+    assert 24 in verse.label_map.ignored
+    assert 23 not in verse.label_map.ignored
+    spider = convert(cut, load_scheme("spider"))
+    assert (spider.label_map.array.ravel().tolist(), spider.partial) == (
+        [0, 101, 2, 101],
+        {101: "L5 vertebra"},
+    )

@@ -303,16 +303,24 @@ def test_groups_are_restricted_to_what_a_model_knows() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("T10", "T10 vertebra cannot be asked for here; nearest known: T12 vertebra"),
+        ("T10", "this model does not know 'T10 vertebra'; nearest known: T12 vertebra"),
         ("L4-5 disc", "nearest known: L2-L3 disc"),
-        ("L1 to L3", "L3 vertebra cannot"),
+        ("L1 to L3", "does not know 'L3 vertebra'"),
         ("cervical discs", "nearest known: L1-L2 disc"),
-        ("spinal canal and cord", "spinal cord cannot"),
+        ("spinal canal and cord", "does not know 'spinal cord'"),
     ],
 )
 def test_a_structure_that_a_model_does_not_know_is_refused_with_the_nearest(text: str, message: str) -> None:
     with pytest.raises(PromptError, match=message):
         resolve(text, within=MODEL)
+
+
+def test_where_a_model_knows_nothing_alike_it_says_what_it_knows() -> None:
+    with pytest.raises(PromptError) as refusal:
+        resolve("right lung", within=["pulmonary vein", "pulmonary artery"])
+    assert str(refusal.value) == (
+        "this model does not know 'right lung'; it knows pulmonary artery, pulmonary vein"
+    )
 
 
 def test_within_refuses_names_that_are_no_structures() -> None:

@@ -52,7 +52,7 @@ def test_options_reach_the_grid_and_notes_are_printed(
     run_nomina: Run, calls: list[tuple[str, Any]], grid: Path, tmp_path: Path
 ) -> None:
     code, out, err = run_nomina(
-        "bench", "atm-net", grid, "-o", tmp_path / "out", "--only", "words", "--accelerator", "cpu"
+        "bench", "atm-net", grid, "--output", tmp_path / "out", "--only", "words", "--accelerator", "cpu"
     )
     assert code == 0, err
     assert calls == [

@@ -54,6 +54,25 @@ def test_a_file_is_converted_in_its_own_geometry(spider_file: Path, tmp_path: Pa
     assert "lowest lumbar vertebra" in result.stderr
 
 
+def test_a_converted_file_says_itself_what_its_values_mean(spider_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.nii.gz"
+    arguments = ["convert", str(spider_file), str(output), "--from", "spider", "--to", "nomina"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    converted = read_label_map(output)  # by the JSON file beside it
+    assert converted.scheme == "nomina"
+    assert converted.present() == ("L4 vertebra", "L5 vertebra", "spinal canal", "L4-L5 disc", "L5-S1 disc")
+    assert 220 in converted.ignored
+    record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (record["format"], record["source"]) == ("nomina-conversion-1", "case.nii.gz")
+    assert record["partial"] == [{"label": 220, "name": "L1 vertebra"}]
+    assert any("lowest lumbar vertebra" in sentence for sentence in record["notes"])
+    assert runner.invoke(app, arguments).exit_code == 0  # it may replace its own file
+    back = runner.invoke(app, ["convert", str(output), str(tmp_path / "back.mha"), "--to", "spider"])
+    assert back.exit_code == 0, back.exception
+    before = read_label_map(spider_file, scheme="spider")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "back.mha").array, before.array)
+
+
 def test_losses_are_said_on_stderr_and_in_json(spider_file: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mha"
     arguments = ["convert", str(spider_file), str(output), "--from", "spider", "--to", "mrspineseg", "--json"]

@@ -101,3 +101,27 @@ def test_commands_with_commands_of_their_own_are_reached(run_nomina: Run) -> Non
     code, out, _ = run_nomina("labels", "list", "spider")
     assert code == 0
     assert "spider\t1\tL5 vertebra" in out
+
+
+def rendered_help(run_nomina: Run, *command: str) -> str:
+    """What `--help` shows, without the lines of its boxes and its line breaks."""
+    return " ".join(run_nomina(*command, "--help")[1].replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        (
+            "segment",
+            "A shipped checkpoint, or a checkpoint folder. [default: (the shipped one that knows the",
+        ),
+        ("segment", "File (one scan) or folder. [default: (./<scan>_seg.nii.gz)]"),
+        ("segment", "Where OUT is no file. [default: (nii.gz)]"),
+        ("demo", "Any scan. [default: (a phantom with known truth)]"),
+    ],
+)
+def test_help_says_what_is_taken_where_an_option_is_left_out(
+    run_nomina: Run, monkeypatch: pytest.MonkeyPatch, command: str, default: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert default in rendered_help(run_nomina, command)

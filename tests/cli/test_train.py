@@ -56,6 +56,14 @@ def test_offline_keeps_encoders_from_the_network(
     assert load_encoder("bio-clinicalbert") is True
 
 
+@pytest.mark.parametrize("option", ["-o", "--output", "--out"])
+def test_the_folder_of_the_run_is_given_as_in_every_command(
+    recipe: str, calls: list[dict[str, Any]], option: str
+) -> None:
+    assert runner.invoke(app, [recipe, option, "elsewhere"]).exit_code == 0
+    assert calls[0]["out"] == Path("elsewhere")
+
+
 def test_values_of_the_recipe_can_be_replaced(recipe: str, calls: list[dict[str, Any]]) -> None:
     arguments = [recipe, "-o", "elsewhere", "--set", "train.steps=7", "--set", "words.constant_share=0.1"]
     result = runner.invoke(app, [*arguments, "--accelerator", "cpu", "--devices", "2"])

@@ -9,7 +9,8 @@ How a structure finds its value in the target, in this order:
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from nomina.errors import SchemeError
 from nomina.imaging.lookup import looked_up
 from nomina.imaging.volume import LabelMap
 
+FORMAT = "nomina-conversion-1"
+"""Name and version of the layout of the file that says what became of the values."""
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -35,6 +39,21 @@ class Conversion:
     """One sentence per value that the target cannot express; its voxels became background."""
     notes: tuple[str, ...] = ()
     """What changes its meaning although no voxel is lost, one sentence each."""
+    partial: Mapping[int, str] = field(default_factory=dict)
+    """Structure name of each value that shows a structure which the border of the scan cuts."""
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain data; `structures` says what the values mean, as beside every label map of nomina."""
+        names = self.label_map.names
+        present = present_values(self.label_map.array)
+        return {
+            "format": FORMAT,
+            "scheme": self.label_map.scheme,
+            "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+            "partial": [{"label": value, "name": name} for value, name in sorted(self.partial.items())],
+            "lost": list(self.lost),
+            "notes": list(self.notes),
+        }
 
 
 def convert(label_map: LabelMap, target: LabelScheme, *, leave_out: Collection[str] = ()) -> Conversion:
@@ -81,9 +100,13 @@ def convert(label_map: LabelMap, target: LabelScheme, *, leave_out: Collection[s
         for value in present
         if moved.get(value) is None and names.get(value) not in leave_out
     )
-    converted = LabelMap(array, label_map.grid, names=table.names, scheme=target.name, ignored=target.ignored)
+    # What is cut stays so where the target has no value of its own for it.
+    ignored = target.ignored | {moved[value] or 0 for value in cut} - {0}
+    converted = LabelMap(array, label_map.grid, names=table.names, scheme=target.name, ignored=ignored)
     notes = (*_joined(names, moved, table.names), *_change_of_meaning(source, target, names.values()))
-    return Conversion(converted, lost, notes)
+    titled = {**table.names, **target.partial}
+    shown_partial = {value: titled[value] for value in present_values(array) if value in ignored}
+    return Conversion(converted, lost, notes, shown_partial)
 
 
 class _Table:

@@ -176,17 +176,18 @@ def _restrict(expression: Expression, allowed: Collection[str]) -> list[Target]:
     inside = [item for item in expression.members if item.name in allowed]
     outside = [item for item in wanted if item.name not in allowed]
     if outside and not (expression.is_group and inside):
-        names = ", ".join(item.name for item in outside[:3]) + (", …" if len(outside) > 3 else "")
-        known = ", ".join(_neighbours(outside[0], allowed))
-        kinds = ", ".join(dict.fromkeys(structure(name).kind for name in allowed))
-        hint = (
-            f"nearest known: {known}"
-            if known
-            else f"nothing of its kind is known, only: {kinds or 'nothing'}"
-        )
-        raise PromptError(f"{names} cannot be asked for here; {hint}")
+        near = _neighbours(outside[0], allowed)
+        known = sorted(allowed, key=list(vocabulary()).index)
+        hint = f"nearest known: {_listed(near)}" if near else f"it knows {_listed(known) or 'nothing'}"
+        unknown = _listed([f"'{item.name}'" for item in outside])
+        raise PromptError(f"this model does not know {unknown}; {hint}")
     at = tuple(item.name for item in expression.at)
     return [Target(item, at) for item in inside]
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, at most three, for people."""
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:

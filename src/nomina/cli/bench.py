@@ -35,7 +35,11 @@ GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid, a YAML fil
 Out = Annotated[
     Path,
     typer.Option(
-        "--out", "-o", help="Folder of runs and table; what is done there stays.", show_default=False
+        "-o",
+        "--output",
+        "--out",
+        help="Folder of runs and table; what is done there stays.",
+        show_default=False,
     ),
 ]
 Only = Annotated[list[str] | None, typer.Option(help="Make only this run or variant now; repeatable.")]

@@ -23,7 +23,7 @@ SEED = 1
 
 def demo(
     scan: Annotated[
-        Path | None, typer.Argument(help="Any scan.  [default: a phantom with known truth]")
+        Path | None, typer.Argument(help="Any scan.", show_default="a phantom with known truth")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where files go.")] = Path(
         "demo"

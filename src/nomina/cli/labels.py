@@ -56,15 +56,18 @@ def convert_file(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a label map under the numbers of another scheme, and say what that scheme cannot express."""
-    from nomina.anatomy.conversion import convert
+    """Write a label map under the numbers of another scheme, and say what that scheme cannot express.
+
+    A JSON file beside it says what its values mean and what was lost.
+    """
+    from nomina.anatomy.conversion import FORMAT, convert
     from nomina.anatomy.schemes import load_scheme, read_label_map
-    from nomina.imaging.write import write
+    from nomina.cli.new_label_map import refuse_overwriting, write_with_record
 
     target = load_scheme(to)
-    _refuse_overwriting(source, output)
+    refuse_overwriting(source, output, FORMAT)
     conversion = convert(read_label_map(source, scheme=from_), target, leave_out=leave_out or ())
-    write(conversion.label_map, output)
+    write_with_record(conversion.label_map, output, {"source": source.name} | conversion.as_plain())
     for sentence in (*conversion.lost, *conversion.notes):
         typer.echo(sentence, err=True)
     present = conversion.label_map.present()
@@ -107,17 +110,3 @@ def verify_file(
             typer.echo(f"{source}: {sentence}")
     if not found.is_fit:
         raise typer.Exit(1)
-
-
-def _refuse_overwriting(source: Path, output: Path) -> None:
-    from nomina.anatomy.schemes import sidecar_path
-    from nomina.errors import OutputError
-
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"{output} is the input itself; give another name for the output")
-    sidecar = sidecar_path(output)
-    if sidecar.exists():
-        raise OutputError(
-            f"{sidecar} describes other label values than {output.name} would hold; "
-            f"give another name for the output"
-        )

@@ -34,7 +34,10 @@ def refuse_overwriting(source: Path, output: Path, written_as: str) -> None:
         raise OutputError(f"{output} is the input itself; give another name for the output")
     sidecar = sidecar_path(output)
     if sidecar == sidecar_path(source):
-        raise OutputError(f"{sidecar} describes {source.name}; give another name for the output")
+        raise OutputError(
+            f"{sidecar.name} describes {source.name} and cannot describe {output.name} too; "
+            f"give the output another name"
+        )
     if sidecar.exists() and written_as not in sidecar.read_text(encoding="utf-8", errors="replace"):
         raise OutputError(f"{sidecar} was not written by this command; give another name for the output")
 

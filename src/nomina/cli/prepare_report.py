@@ -27,7 +27,13 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes; each needs up to 1
 Patients = Annotated[str | None, typer.Option(help="Only these patients, commas between them.")]
 Split = Annotated[Path | None, typer.Option(help="Split file (JSON) with lists `train` and `validation`.")]
 Part = Annotated[str, typer.Option(help="Part of --split to prepare: train or validation.")]
-Force = Annotated[bool, typer.Option("--force", help="Make every case again.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Make every case again; a folder prepared with other settings is emptied first.",
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave faulty cases out instead of failing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 

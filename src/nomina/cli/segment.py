@@ -55,9 +55,8 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A shipped checkpoint, or a checkpoint folder.  [default: the shipped one that knows the words; "
-        "spine-mr with --all]",
-        show_default=False,
+        help="A shipped checkpoint, or a checkpoint folder.",
+        show_default="the shipped one that knows the words; spine-mr with --all",
     ),
 ]
 Anchors = Annotated[
@@ -72,7 +71,11 @@ Anchors = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", metavar="OUT", help="File (one scan) or folder.  [default: ./<scan>_seg.nii.gz]"
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="File (one scan) or folder.",
+        show_default="./<scan>_seg.nii.gz",
     ),
 ]
 Series = Annotated[
@@ -108,7 +111,7 @@ def segment(
     output: Output = None,
     scheme: Annotated[Scheme, typer.Option(help="Label values to write.")] = Scheme.nomina,
     file_format: Annotated[
-        Format | None, typer.Option("--format", help="Where OUT is no file.  [default: nii.gz]")
+        Format | None, typer.Option("--format", help="Where OUT is no file.", show_default="nii.gz")
     ] = None,
     series: Series = None,
     skip_existing: SkipExisting = False,

@@ -16,7 +16,11 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder of the run (runs/NAME when not given); a run found there is resumed."
+            "-o",
+            "--output",
+            "--out",
+            help="Folder of the run; a run found there is resumed.",
+            show_default="runs/NAME, by the recipe's name",
         ),
     ] = None,
     overrides: Annotated[

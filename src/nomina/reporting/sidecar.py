@@ -112,7 +112,9 @@ def _partial(segmentation: Segmentation) -> dict[int, str]:
     return {value: name for value, name in segmentation.label_map.names.items() if name in cut}
 
 
-def write_sidecar(segmentation: Segmentation, label_map_path: Path, *, source: str | None = None) -> Path:
+def write_sidecar(
+    segmentation: Segmentation, label_map_path: Path | str, *, source: str | None = None
+) -> Path:
     """Write the JSON file beside a label map, whole or not at all.
 
     Args:
