@@ -18,11 +18,12 @@ from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.assessment.lung_halves import find_lungs, near_lungs
 from nomina.cli.run_card import read_card, run_card
-from nomina.errors import PromptError, VolumeError
+from nomina.errors import ConfigError, PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.blocks import winning_vessels, without_strays
+from nomina.inference.plan import MemoryPlan
 from nomina.inference.segmenter import Segmenter
 from nomina.language.encoders import build_bank, load_encoder
 from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
@@ -147,6 +148,18 @@ def test_provenance_names_model_words_and_versions(segmenter: Segmenter, box_che
     assert result.provenance["memory"]["scan"]["shape"] == box_chest()[0].canonical().grid.shape
     assert result.label_map.names == {structure("pulmonary vein").label: "pulmonary vein"}
     assert result.provenance["machine"]["device"] == "cpu"
+
+
+def test_a_network_of_blocks_has_one_mode_and_plans_of_its_own(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, _ = box_chest()
+    assert segmenter(volume, None, mode="class prompts").provenance["mode"] == "class prompts"
+    for mode in ("self", "predicted"):
+        with pytest.raises(ConfigError, match=f"mode must be one of class prompts .*'{mode}'"):
+            segmenter(volume, None, mode=mode)
+    with pytest.raises(ConfigError, match=r" MemoryPlan.*Segmenter\.plan"):
+        segmenter(volume, None, plan=MemoryPlan.__new__(MemoryPlan))
 
 
 def test_a_run_card_can_be_made(segmenter: Segmenter, box_chest: BoxChest, tmp_path: Path) -> None:

@@ -166,6 +166,40 @@ def test_a_piece_is_a_disc_from_a_fifth_of_the_median_disc(width: int, is_disc: 
     assert np.array_equal(named, said) != is_disc
 
 
+def with_piece(classes: np.ndarray, value: int, place_j: int) -> np.ndarray:
+    """The same with a piece of a tenth of a disc at the height of the second disc, in two slices."""
+    result = classes.copy()
+    result[:2, place_j, 13:18] = value
+    return result
+
+
+@pytest.mark.parametrize(("place_j", "is_near"), [(19, True), (0, False)])
+def test_a_piece_too_small_for_a_disc_follows_the_disc_beside_it(place_j: int, is_near: bool) -> None:
+    truth = spine(lowest=2, num_levels=3)
+    said = truth.copy()
+    for index in (0, 4):
+        said[index] = shifted(truth[index], 1)
+    named = consistent_levels(with_piece(said, CANAL + 4, place_j), STRUCTURES).classes
+    np.testing.assert_array_equal(named, with_piece(truth, CANAL + 3 if is_near else 0, place_j))
+
+
+def test_a_small_piece_beside_a_disc_past_the_known_levels_goes_with_it() -> None:
+    """Two discs of one name push the topmost one past the four that the model knows."""
+    said = spine(num_levels=5)
+    for rank in (4, 5):
+        said[said == CANAL + rank] = CANAL + rank - 1
+    said[:2, 19, 49:54] = CANAL + 4
+    named = consistent_levels(said, STRUCTURES[:-1]).classes
+    assert not named[:, 10:18, 50:52].any()
+    assert not named[:2, 19, 49:54].any()
+
+
+@pytest.mark.parametrize("place_j", [19, 0])
+def test_a_small_piece_keeps_its_name_where_no_disc_is_renamed(place_j: int) -> None:
+    said = with_piece(spine(), CANAL + 4, place_j)
+    np.testing.assert_array_equal(consistent_levels(said, STRUCTURES).classes, said)
+
+
 @pytest.mark.parametrize(("drop", "is_one"), [(3, True), (4, False)])
 def test_pieces_of_a_disc_are_one_up_to_half_a_level_apart(drop: int, is_one: bool) -> None:
     """Front and back are 5 apart in depth and 3 or 4 in height; a level is 12."""

@@ -1,6 +1,7 @@
 """Parts of structures by the height of others, in world coordinates."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,13 @@ def segmentation(label_map: LabelMap) -> Segmentation:
     volumes = {n: float(label_map.mask(n).sum()) * label_map.grid.voxel_volume_ml for n in NAMES.values()}
     verdicts = [Verdict(n, "present" if v else "absent", 0.9, "", v) for n, v in volumes.items()]
     return Segmentation(label_map, tuple(verdicts), prompts=("x",), provenance={"model": "m", "notes": ["n"]})
+
+
+def stating(found: Segmentation, name: str, **stated: Any) -> Segmentation:
+    """The same with another verdict on one structure."""
+    return replace(
+        found, verdicts=tuple(replace(v, **stated) if v.structure == name else v for v in found.verdicts)
+    )
 
 
 def test_the_height_of_a_vertebra_is_that_of_its_body() -> None:
@@ -99,8 +107,48 @@ def test_a_part_whose_height_was_not_found_is_empty_and_uncertain() -> None:
     without = LabelMap(np.where(full.array == 22, 0, full.array), full.grid, names=NAMES)
     result = only_asked(segmentation(without), resolve_targets(["canal at L3"]))
     assert not result.label_map.array.any()
-    assert result.verdicts[0].presence == "uncertain"
-    assert "L3 vertebra was not found" in result.verdicts[0].reason
+    verdict = result.verdicts[0]
+    assert (verdict.presence, verdict.score, verdict.is_partial) == ("uncertain", 0.5, False)
+    assert "L3 vertebra was not found" in verdict.reason
+
+
+def test_a_part_without_a_height_is_no_surer_than_its_whole() -> None:
+    full = column()
+    without = LabelMap(np.where(full.array == 22, 0, full.array), full.grid, names=NAMES)
+    found = stating(segmentation(without), "spinal canal", presence="uncertain", score=0.3, is_partial=True)
+    verdict = only_asked(found, resolve_targets(["canal at L3"])).verdicts[0]
+    assert (verdict.presence, verdict.score, verdict.is_partial) == ("uncertain", 0.3, False)
+
+
+def test_a_part_of_which_one_height_is_lost_is_cut_where_the_other_is() -> None:
+    full = column()
+    without = LabelMap(np.where(full.array == 22, 0, full.array), full.grid, names=NAMES)
+    found = stating(segmentation(without), "L4 vertebra", is_partial=True)
+    verdict = only_asked(found, resolve_targets(["canal at L3; canal at L4"])).verdicts[0]
+    assert verdict.volume_ml > 0
+    assert (verdict.presence, verdict.score, verdict.is_partial) == ("uncertain", 0.5, True)
+
+
+def test_a_mask_that_ends_short_of_the_height_does_not_say_that_the_structure_does() -> None:
+    full = column()
+    array = full.array.copy()
+    array[2:4, 10:14, 40:] = 0
+    short = segmentation(LabelMap(array, full.grid, names=NAMES))
+    found = stating(short, "spinal canal", score=0.98, is_partial=True)
+    verdict = only_asked(found, resolve_targets(["canal at L3"])).verdicts[0]
+    assert (verdict.presence, verdict.volume_ml, verdict.is_partial) == ("uncertain", 0.0, False)
+    assert verdict.score == 0.5
+    assert "does not reach the height" in verdict.reason
+
+
+@pytest.mark.parametrize("lost", [(61,), (61, 22)])
+def test_of_a_structure_that_is_not_there_no_part_is_at_whatever_height(lost: tuple[int, ...]) -> None:
+    full = column()
+    array = np.where(np.isin(full.array, lost), 0, full.array)
+    none = stating(segmentation(LabelMap(array, full.grid, names=NAMES)), "spinal canal", score=0.95)
+    none = stating(none, "L3 vertebra", presence="uncertain", score=0.6)
+    verdict = only_asked(none, resolve_targets(["canal at L3"])).verdicts[0]
+    assert (verdict.presence, verdict.score, verdict.is_calibrated) == ("absent", 0.95, False)
 
 
 def test_a_part_at_an_uncertain_level_is_uncertain_and_its_score_is_not_calibrated() -> None:

@@ -153,6 +153,56 @@ def test_the_height_of_a_vertebra_is_that_of_its_higher_columns(
     assert verdicts(classes, content=(0, last))["L3 vertebra"].is_partial == is_partial
 
 
+def cut_below(classes: np.ndarray, row: int) -> np.ndarray:
+    """The same where the scan begins at a row: what lies below is padding."""
+    result = classes.copy()
+    result[:, :, :row] = 0
+    return result
+
+
+@pytest.mark.parametrize(("row", "is_partial"), [(12, True), (5, False)])
+def test_a_lowest_vertebra_that_the_lower_border_cuts_is_partial(row: int, is_partial: bool) -> None:
+    """Three rows of ten, and all ten: a whole vertebra may touch the border."""
+    classes = cut_below(column((1, 2, 3)), row)
+    found = verdicts(classes, content=(row, 79))
+    assert found["L5 vertebra"].presence == "present"
+    assert found["L5 vertebra"].is_partial == is_partial
+    assert ("cut by the border" in found["L5 vertebra"].reason) == is_partial
+    assert not found["L4 vertebra"].is_partial
+    assert not verdicts(classes, content=(0, 79))["L5 vertebra"].is_partial
+
+
+@pytest.mark.parametrize(("row", "is_partial"), [(4, True), (2, False)])
+def test_a_lowest_disc_that_the_lower_border_cuts_is_partial(row: int, is_partial: bool) -> None:
+    """One row of three, and all three."""
+    found = verdicts(cut_below(column((1, 2, 3)), row), content=(row, 79))
+    assert found["L5-S1 disc"].is_partial == is_partial
+    assert not found["L4-L5 disc"].is_partial
+    assert not found["L5 vertebra"].is_partial
+
+
+@pytest.mark.parametrize(("share", "is_partial"), [(0.33, True), (1.0, False)])
+def test_real_lowest_vertebrae_that_the_lower_border_cuts_are_recognised(
+    shared_data: Path, share: float, is_partial: bool
+) -> None:
+    """The scan begins where so much of the height of L5's front half, its body, is left."""
+    root = shared_data / "spider_t2space"
+    names = ("L5 vertebra", "L4 vertebra")
+    for patient in json.loads((root / "splits.json").read_text())["train"][:6]:
+        reference = read_label_map(root / f"masks/{patient}_t2_SPACE.mha", scheme="spider").canonical()
+        classes = np.where(reference.array <= 2, reference.array, 0).astype(np.uint8)
+        body = classes == 1
+        places = np.flatnonzero(body.any(axis=(0, 2)))
+        body[:, : (places[0] + places[-1]) // 2] = False
+        rows = np.flatnonzero(body.any(axis=(0, 1)))
+        row = round(rows[-1] + 1 - share * len(rows))
+        classes = cut_below(classes, row)
+        sure = np.full(classes.shape, 255, dtype=np.uint8)
+        content = (int(row), classes.shape[2] - 1)
+        found = judge(LevelNaming(classes, 1.0), sure, reference.grid, names, None, content)
+        assert [found[name].is_partial for name in names] == [is_partial, False], patient
+
+
 def level(name: str, confidence: float, other: str) -> tuple[str, LevelFinding]:
     return name, LevelFinding(name, confidence, other, 1 - confidence)
 

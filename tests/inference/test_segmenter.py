@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,10 +18,14 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference import slices as slices_module
+from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.parts import only_asked
 from nomina.inference.segmenter import Segmenter
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said, image_statements
+from nomina.networks.atm_net import ATMNetConfig
+from nomina.networks.build import build_network
+from nomina.networks.plain import PlainConfig
 
 Heard = tuple[dict[str, str], int, Segmentation]
 
@@ -207,6 +212,68 @@ def test_what_a_user_declares_is_heard_as_it_is_and_alone(
     assert wrong.provenance["mode"] == "shifted"
     # A wrong word must be able to do harm: it reaches the masks.
     assert (wrong.label_map.array != result.label_map.array).any()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"lowest_vertebra": "L5"}, r"lowest_vertebra.*'L5'.*expected one of L5 vertebra, L4 vertebra"),
+        ({"sacrum": "visible"}, r"cannot be told about sacrum.*lowest_vertebra"),
+        ({"lowest": "L5 vertebra"}, "no statement about 'lowest'"),
+        ({}, "nothing was told"),
+    ],
+)
+def test_what_a_user_declares_in_vain_is_refused_with_the_options(
+    segmenter: Segmenter, scan: Volume, said: dict[str, str], message: str
+) -> None:
+    with pytest.raises(PromptError, match=message):
+        segmenter.told(scan, None, said)
+
+
+def test_facts_of_a_reference_that_the_model_cannot_say_are_passed_over(
+    segmenter: Segmenter, scan: Volume
+) -> None:
+    said = {"lowest_vertebra": "L3 vertebra", "sacrum": "visible"}
+    result = segmenter.told(scan, None, said, teller="oracle")
+    assert result.provenance["mode"] == "oracle"
+
+
+@pytest.mark.parametrize("mode", ["constnat", "oracle", "class prompts", ""])
+def test_an_unknown_mode_is_refused_with_the_known_ones(
+    segmenter: Segmenter, scan: Volume, mode: Any
+) -> None:
+    known = "predicted, constant, self, header"
+    with pytest.raises(ConfigError, match=f"mode must be one of {known} .*'{mode}'"):
+        segmenter(scan, None, mode=mode)
+    with pytest.raises(ConfigError, match=known):
+        segmenter.anchored(scan, None, ["lowest disc is L5/S1"], mode=mode)
+
+
+def test_an_unknown_teller_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    with pytest.raises(ConfigError, match=r"teller must be one of user, simulated user.*'constant'"):
+        segmenter.told(scan, None, {"lowest_vertebra": "L5 vertebra"}, teller=cast(Any, "constant"))
+
+
+def test_a_plan_for_a_network_of_blocks_is_refused(segmenter: Segmenter, scan: Volume) -> None:
+    foreign = BlockMemoryPlan.__new__(BlockMemoryPlan)
+    with pytest.raises(ConfigError, match=r"BlockMemoryPlan.*Segmenter\.plan"):
+        segmenter(scan, None, plan=foreign)
+    with pytest.raises(ConfigError, match="BlockMemoryPlan"):
+        segmenter.anchored(scan, None, ["lowest disc is L5/S1"], plan=foreign)
+
+
+def test_a_network_without_words_hears_none_whatever_older_run_cards_say(
+    segmenter: Segmenter, scan: Volume
+) -> None:
+    checkpoint, network = segmenter.checkpoint, segmenter.checkpoint.config.network
+    assert isinstance(network, ATMNetConfig)
+    config = PlainConfig(backbone=network.backbone, num_slices=network.num_slices)
+    plain = build_network(config, checkpoint.structures, text_width=checkpoint.bank.vectors.shape[1]).eval()
+    silent = Segmenter(replace(checkpoint, network=plain, config=replace(checkpoint.config, network=config)))
+    assert silent(scan, None).provenance["mode"] == "none"
+    assert silent(scan, None, mode="predicted").provenance["mode"] == "none"
+    with pytest.raises(ConfigError, match=r"mode must be one of none .*'constant'"):
+        silent(scan, None, mode="constant")
 
 
 def test_the_same_scan_gives_the_same_bits(segmenter: Segmenter, scan: Volume) -> None:

@@ -21,6 +21,7 @@ from nomina.bench.scans import prediction_path, read_reference
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
+from nomina.inference.version import INFERENCE_VERSION
 from nomina.learning.cases import Case
 from nomina.plain_files import read_json
 
@@ -97,7 +98,7 @@ def measure(
 def read_measured(
     digest: str, cases: Sequence[Case], mode: Mode, folder: Path, scoring: Scoring
 ) -> tuple[ModeScores, ...]:
-    """Scores of the cases that are measured already with these weights.
+    """Scores of the cases that are measured already with these weights and this version of inference.
 
     Args:
         digest: Digest of the checkpoint.
@@ -122,7 +123,7 @@ def _score(server: Server, path: Path, case: Case, scoring: Scoring) -> CaseScor
 
 
 def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
-    """The scores of a case, where they are there and were made with these weights in this way."""
+    """The scores of a case, where they are there and were made with these weights and code in this way."""
     try:
         record = read_json(_scores_path(folder, case))
         if record["stamp"] != stamp or not prediction_path(folder, case).is_file():
@@ -135,7 +136,7 @@ def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
 
 def _stamp(digest: str, scoring: Scoring) -> dict[str, Any]:
     """What scores depend on beside the files of a case."""
-    return {"digest": digest, **asdict(scoring)}
+    return {"digest": digest, "inference": INFERENCE_VERSION, **asdict(scoring)}
 
 
 def _scores_path(folder: Path, case: Case) -> Path:

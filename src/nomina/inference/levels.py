@@ -12,6 +12,7 @@ from itertools import pairwise
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
+from scipy import ndimage, spatial
 
 from nomina.anatomy.levels import LEVELS_UPWARDS
 from nomina.assessment.level_finding import (
@@ -36,7 +37,8 @@ be two vertebrae that touch at a facet joint [choice]."""
 
 
 SPLIT_GAP = 0.5
-"""Two pieces of one name that are nearer than this share of the median gap are one disc [choice]."""
+"""Two pieces of one name that are nearer than this share of the median gap are one disc, and as far does a
+renamed disc take smaller pieces with it [choice]."""
 
 BONE_BELOW = 0.5
 """A vertebra lies below the lowest disc where there is so much bone under its front half, against its own
@@ -72,8 +74,9 @@ def consistent_levels(
         lowest_row: First index along S that holds image content.
 
     Returns:
-        The same borders; names beyond the known levels become background. Unchanged when fewer than two discs
-        are found.
+        The same borders; names beyond the known levels become background, and so do pieces too small for a
+        disc that lie far from all of them, once any disc is renamed. Unchanged when fewer than two discs are
+        found.
     """
     disc_ranks, vertebra_ranks = (_rank_table(structures, kind) for kind in ("disc", "vertebra"))
     said = looked_up(disc_ranks.astype(np.uint8), classes)
@@ -86,9 +89,16 @@ def consistent_levels(
     numbers = _numbers(discs, found, int(disc_ranks.max()))
     true = looked_up(numbers.astype(np.uint8), discs.labels)
     known = true > 0
+    agreement = float((said[known] == true[known]).mean())
     disc_class, vertebra_class = _class_table(disc_ranks), _class_table(vertebra_ranks)
     renamed = classes.copy()
     renamed[known] = disc_class[np.minimum(true[known], len(disc_class) - 1)]
+    if agreement < 1:
+        # A piece that kept its own name would now lie under another level than the disc that it belongs to.
+        # Where no disc is renamed, the network's names stand, those of such pieces as well.
+        small = (discs.labels > 0) & ~known
+        ranks = _ranks_of_small_pieces(discs, true, spacing_mm)
+        renamed[small] = disc_class[np.minimum(ranks[discs.labels[small]], len(disc_class) - 1)]
     for index in range(len(classes)):
         # Ranks may fall below 0 on the way, which one byte cannot hold.
         said_here, true_here = said[index].astype(np.int64), true[index].astype(np.int64)
@@ -98,7 +108,7 @@ def consistent_levels(
         renamed[index][bones] = vertebra_class[named[bones]]
     levels = {level.name: level for level in found.levels}
     reason = "; ".join(decided_by(end, found))
-    return LevelNaming(renamed, float((said[known] == true[known]).mean()), levels, reason)
+    return LevelNaming(renamed, agreement, levels, reason)
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,38 @@ def _numbers(discs: _Discs, found: LevelFindings, max_rank: int) -> Integer[np.n
         # Numbers past the known levels are kept apart from 0, which is a piece that is no disc.
         result[piece] = rank if rank >= 1 else max_rank + 1
     return result
+
+
+def _ranks_of_small_pieces(
+    discs: _Discs, true: UInt8[np.ndarray, "i j k"], spacing_mm: tuple[float, float, float]
+) -> Integer[np.ndarray, " pieces"]:
+    """Rank of the disc nearest to each piece that is no disc of its own; 0 where none is within reach.
+
+    Args:
+        discs: The pieces.
+        true: Rank of the disc instances.
+        spacing_mm: Voxel size along R, A, S.
+    """
+    spacing = np.array(spacing_mm)
+    reach_mm = SPLIT_GAP * float(np.median(discs.gaps_mm))
+    margin = np.ceil(reach_mm / spacing).astype(int).tolist()
+    ranks = np.zeros(int(discs.labels.max()) + 1, dtype=int)
+    for piece, box in enumerate(ndimage.find_objects(discs.labels), start=1):
+        if box is None or piece in discs.order:
+            continue
+        # No more of the scan than is within reach: places take 24 bytes a voxel.
+        near = tuple(
+            slice(max(0, axis.start - far), axis.stop + far) for axis, far in zip(box, margin, strict=True)
+        )
+        places = np.argwhere(true[near] > 0)
+        if not len(places):
+            continue
+        own_mm = np.argwhere(discs.labels[near] == piece) * spacing
+        away_mm, nearest = spatial.KDTree(places * spacing).query(own_mm, distance_upper_bound=reach_mm)
+        closest = away_mm.argmin()
+        if np.isfinite(away_mm[closest]):
+            ranks[piece] = true[near][tuple(places[nearest[closest]])]
+    return ranks
 
 
 def _rename_vertebrae(

@@ -21,6 +21,10 @@ CANAL = "spinal canal"
 ROUNDING_MM = 1e-6
 """Two heights that differ by less are the same."""
 
+UNKNOWN_SCORE = 0.5
+"""The most that a part scores whose height was not found, or of which the mask of the whole ends short
+[choice: nothing says whether it is in the scan, so either is as likely]."""
+
 
 def needed_structures(targets: Iterable[Target], known: Collection[str]) -> tuple[str, ...]:
     """Names of what must be segmented: the structures asked for, and what gives the height of their parts.
@@ -143,21 +147,29 @@ def _in_front(points: Float[np.ndarray, "n 3"], canal: Float[np.ndarray, "m 3"])
 
 def _verdict(whole: Verdict, ends: Sequence[Verdict], missing: Sequence[str], volume_ml: float) -> Verdict:
     """The verdict on a structure that is asked for in part."""
+    # The least of several scores is not the probability that all of them are right.
+    part = replace(
+        whole,
+        volume_ml=volume_ml,
+        is_partial=volume_ml > 0 and any(end.is_partial for end in ends),
+        is_calibrated=False,
+    )
+    if whole.volume_ml == 0:
+        # What is not in the scan is at no height of it, so no height makes this less sure.
+        return replace(part, reason=f"of the whole: {whole.reason}")
+    unknown = min(whole.score, UNKNOWN_SCORE)
     if missing:
         lost = ", ".join(dict.fromkeys(missing))
         reason = f"{lost} was not found, so the part of {whole.structure} at its height is not known"
-        return replace(whole, presence="uncertain", reason=reason, volume_ml=volume_ml, is_calibrated=False)
-    if volume_ml == 0 and whole.volume_ml > 0:
-        reason = "it does not reach the height asked for"
-        return replace(whole, presence="absent", reason=reason, volume_ml=0.0, is_calibrated=False)
-    is_doubtful = volume_ml > 0 and any(end.presence == "uncertain" for end in ends)
+        return replace(part, presence="uncertain", score=unknown, reason=reason)
+    if volume_ml == 0:
+        # The score of the whole says where its mask lies, not that none of the structure lies elsewhere.
+        reason = "its mask does not reach the height asked for, which may be the mask's fault"
+        return replace(part, presence="uncertain", score=unknown, reason=reason)
+    is_doubtful = any(end.presence == "uncertain" for end in ends)
     return replace(
-        whole,
+        part,
         presence="uncertain" if is_doubtful else whole.presence,
         score=min(whole.score, *(end.score for end in ends)),
         reason=f"{volume_ml:.1f} ml at the height asked for; of the whole: {whole.reason}",
-        volume_ml=volume_ml,
-        is_partial=any(end.is_partial for end in ends),
-        # The least of several scores is not the probability that all of them are right.
-        is_calibrated=False,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -30,17 +30,21 @@ from nomina.inference.presence import content_rows, judge
 from nomina.inference.provenance import provenance
 from nomina.inference.slices import classify_slices, look_for_window, slice_preparation, words_and_facts
 from nomina.language.facts import facts_from_label_map
-from nomina.language.prompts import all_said
+from nomina.language.prompts import all_said, image_statements, require_sayable
 from nomina.networks.atm_net import ATMNet
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF
 from nomina.networks.predict import PredictedFacts
 from nomina.networks.shipped import checkpoint_folder, shipped_of
 
-PromptMode = Literal["predicted", "constant", "self", "header"]
+ImageViewMode = Literal["predicted", "constant", "self", "header"]
 """Image view at test time: `predicted` reads facts off the picture (mode B), `constant` says one generic
 sentence (mode A), `self` segments so first and then says what it found (mode C), `header` says the MR
 weighting of the scan's header alone (mode D). None can see a reference."""
+
+PromptMode = Literal[ImageViewMode, "class prompts", "none"]
+"""What a network hears: one of the image views where it has one (ATM-Net), `class prompts` where it hears a
+constant sentence per class (LA-CAF), `none` where it hears no words."""
 
 Teller = Literal["user", "simulated user", "oracle", "shuffled", "shifted"]
 """Who says the facts: a person (mode E), a reference in a person's place, a reference (upper bound only), or
@@ -100,7 +104,7 @@ class Segmenter:
         volume: Volume,
         prompts: Sequence[str] | None,
         *,
-        mode: PromptMode = "predicted",
+        mode: PromptMode | None = None,
         progress: Callable[[float], None] | None = None,
         plan: MemoryPlan | BlockMemoryPlan | None = None,
     ) -> Segmentation:
@@ -109,7 +113,7 @@ class Segmenter:
         Args:
             volume: The scan, in any orientation.
             prompts: Words, one phrase or several; None for every structure that the model knows.
-            mode: What the image view says; see `PromptMode`.
+            mode: What the network hears; see `PromptMode`. None: the only one that it has, or `predicted`.
             progress: Called with the share done, 0 to 1.
             plan: What `plan` gave for this scan; None: as fast as it can be.
 
@@ -119,8 +123,10 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, not sagittal, or without contrast.
+            ConfigError: The network has no such mode, or the plan is one for a network of another kind.
         """
-        return self._segment(volume, prompts, mode, None, progress, plan)
+        self._require_own_plan(plan)
+        return self._segment(volume, prompts, self._known_mode(mode), None, progress, plan)
 
     def anchored(
         self,
@@ -128,7 +134,7 @@ class Segmenter:
         prompts: Sequence[str] | None,
         anchors: Sequence[str],
         *,
-        mode: PromptMode = "predicted",
+        mode: PromptMode | None = None,
         progress: Callable[[float], None] | None = None,
         plan: MemoryPlan | BlockMemoryPlan | None = None,
     ) -> Segmentation:
@@ -149,6 +155,7 @@ class Segmenter:
             PromptError: An anchor is not understood, hits no vertebra or disc, or contradicts another; the
                 checkpoint names no levels; or see `resolve`.
             VolumeError: See `__call__`.
+            ConfigError: See `__call__`.
         """
         if isinstance(self.checkpoint.network, LACAF):
             raise PromptError(
@@ -158,7 +165,8 @@ class Segmenter:
         known = [parse_anchor(words) for words in anchors]
         if not known:
             raise PromptError("no anchor was given; say what is known, for example 'lowest disc is L5/S1'")
-        return self._segment(volume, prompts, mode, None, progress, plan, known)
+        self._require_own_plan(plan)
+        return self._segment(volume, prompts, self._known_mode(mode), None, progress, plan, known)
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
@@ -219,18 +227,49 @@ class Segmenter:
             volume: The scan.
             prompts: Words; None for every structure that the model knows.
             said: Value of each statement that is made, e.g. `{"lowest_vertebra": "L5 vertebra"}`; see
-                `nomina.language.prompts.image_statements`. What the model cannot say is passed over.
-            teller: Who says it; provenance keeps it as the mode.
+                `nomina.language.prompts.image_statements`.
+            teller: Who says it; provenance keeps it as the mode. What the model cannot say is passed over
+                where it comes from a reference; a user is told.
 
         Raises:
             CheckpointError: The checkpoint's network hears no words.
-            PromptError: There is no such statement.
+            PromptError: There is no such statement; or a user says nothing, or what the model cannot say.
+            ConfigError: There is no such teller.
         """
         if not isinstance(self.checkpoint.network, ATMNet):
             raise CheckpointError(
                 f"checkpoint {self.checkpoint.name} hears no words, so nothing can be told to it"
             )
+        if teller not in get_args(Teller):
+            raise ConfigError(f"teller must be one of {', '.join(get_args(Teller))}, got {teller!r}")
+        if teller == "user":
+            require_sayable(said, image_statements(self.checkpoint.structures))
         return self._segment(volume, prompts, teller, said, None, None)
+
+    def _known_mode(self, mode: str | None) -> str:
+        """The mode, or the usual one; only those that the network can tell apart are known."""
+        known: tuple[str, ...] = ("none",)
+        if isinstance(self.checkpoint.network, ATMNet):
+            known = get_args(ImageViewMode)
+        elif isinstance(self.checkpoint.network, LACAF):
+            known = ("class prompts",)
+        elif mode == "predicted":
+            # Run cards of before `none` had a name say so of a network without words; it heard none either.
+            return "none"
+        if mode is not None and mode not in known:
+            raise ConfigError(
+                f"mode must be one of {', '.join(known)} for checkpoint {self.checkpoint.name}, got {mode!r}"
+            )
+        return known[0] if mode is None else mode
+
+    def _require_own_plan(self, plan: MemoryPlan | BlockMemoryPlan | None) -> None:
+        """Refuse a plan for a network of another kind: its limit would not be kept."""
+        own = BlockMemoryPlan if isinstance(self.checkpoint.network, LACAF) else MemoryPlan
+        if plan is not None and not isinstance(plan, own):
+            raise ConfigError(
+                f"the plan is a {type(plan).__name__}, but checkpoint {self.checkpoint.name} needs a "
+                f"{own.__name__}; make it with Segmenter.plan of this checkpoint"
+            )
 
     def _segment(
         self,

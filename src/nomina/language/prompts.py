@@ -124,15 +124,42 @@ def said_choices(said: Mapping[str, str], statements: Sequence[Statement]) -> tu
     Raises:
         PromptError: There is no statement of a name, whatever the model.
     """
-    if unknown := sorted(set(said) - set(_TEMPLATES["statements"])):
-        known = ", ".join(_TEMPLATES["statements"])
-        raise PromptError(f"there is no statement about {unknown[0]!r}; known: {known}")
+    _require_known_names(said)
     return tuple(
         statement.options.index(said[statement.name])
         if said.get(statement.name) in statement.options
         else None
         for statement in statements
     )
+
+
+def require_sayable(said: Mapping[str, str], statements: Sequence[Statement]) -> None:
+    """Refuse what a network would not hear, for those who would not learn that it was passed over.
+
+    Args:
+        said: Value of each statement that is made.
+        statements: What can be said.
+
+    Raises:
+        PromptError: Nothing is said, there is no statement of a name, or a value is not among its options.
+    """
+    _require_known_names(said)
+    options = {statement.name: statement.options for statement in statements}
+    if not said:
+        raise PromptError(f"nothing was told to the model; it can be told about {', '.join(options)}")
+    for name, value in said.items():
+        if name not in options:
+            raise PromptError(f"the model cannot be told about {name}; it can about {', '.join(options)}")
+        if value not in options[name]:
+            raise PromptError(
+                f"{name} cannot be {value!r} for this model; expected one of {', '.join(options[name])}"
+            )
+
+
+def _require_known_names(said: Mapping[str, str]) -> None:
+    if unknown := sorted(set(said) - set(_TEMPLATES["statements"])):
+        known = ", ".join(_TEMPLATES["statements"])
+        raise PromptError(f"there is no statement about {unknown[0]!r}; known: {known}")
 
 
 def image_view(facts: Facts, paraphrase: int = 0) -> str:
