@@ -268,6 +268,24 @@ def test_neighbours_of_what_is_only_partly_visible_say_so() -> None:
     assert found["spinal canal", "", "volume_ml"] == "marked as only partly visible"
 
 
+def test_lordosis_without_its_lowest_vertebra_has_a_reason_and_no_value() -> None:
+    names = NAMES | {31: "L4 vertebra", 1: "L3 vertebra", 2: "L1 vertebra"}
+    lordosis = ("spine", "", "lordosis_l1_l5_deg")
+    no_l5 = replace(column(31, 1, 2), names=names)
+    assert reasons(measure_spine(no_l5))[lordosis] == "L5 is not labelled"
+    spider = replace(
+        no_l5, array=np.where(no_l5.array == 31, 101, no_l5.array).astype(np.uint8), scheme="spider",
+        names={1: "L4 vertebra", 2: "L1 vertebra", 100: "spinal canal"}, ignored=frozenset({101}),
+    )  # fmt: skip
+    assert reasons(measure_spine(spider))[lordosis] == "L5 is only partly visible"
+    no_l1 = replace(no_l5, names=names | {31: "L5 vertebra", 2: "L2 vertebra"})
+    assert reasons(measure_spine(no_l1))[lordosis] == "L1 is not labelled"
+    whole = replace(no_l1, names=names | {31: "L5 vertebra"})
+    assert values(measure_spine(whole))[lordosis] == pytest.approx(0.0, abs=0.5)
+    six = replace(whole, names=names | {31: "L6 vertebra", 1: "L5 vertebra"}, ignored=frozenset({31}))
+    assert reasons(measure_spine(six))[lordosis] == "L6 is only partly visible"
+
+
 def test_degenerate_label_maps_are_measured_without_error() -> None:
     given = paint(Body(2, (62.0, 54.0)))
     empty = replace(given, array=np.zeros_like(given.array))

@@ -17,7 +17,7 @@ corrected: at 15 degrees a depth is 4 % too long. Depth runs from the posterior 
     depth_mm             of the canal: anterior-posterior diameter in the midline, across its course [choice]
     lordosis_l1_s1_deg   upper face of L1 to that of S1, for which the lower face of the lowest disc stands
                          (Vialle 2005)
-    lordosis_l1_l5_deg   upper face of L1 to the lower face of the lowest lumbar vertebra [choice]
+    lordosis_l1_l5_deg   upper face of L1 to the lower face of L5, or of L6 where it is labelled [choice]
     slip_mm              lower back corner of a vertebra against the upper back corner of the one below, along
                          the upper face of that one; positive forwards (Meyerding's measure, in mm)
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS
 from nomina.assessment.measurements.measurement import Measurement
-from nomina.assessment.measurements.spine_views import CUT, PARTIAL, SideView, SpineViews
+from nomina.assessment.measurements.spine_views import CUT, PARTIAL, UNLABELLED, SideView, SpineViews
 from nomina.imaging.volume import LabelMap
 
 VERTEBRA = ("height_anterior_mm", "height_middle_mm", "height_posterior_mm", "wedge_deg")
@@ -111,24 +111,26 @@ def _canal(spine: SpineViews) -> list[Measurement]:
 
 
 def _lordosis(spine: SpineViews) -> list[Measurement]:
-    top = spine.views.get("L1 vertebra")
-    lowest = next((n for n in ("L6 vertebra", "L5 vertebra", "L4 vertebra") if spine.has(n)), "L5 vertebra")
+    top = _level(spine, "L1")
+    # Never L4: an angle that ends a vertebra higher is another quantity.
+    lowest = _level(spine, "L6" if "L6 vertebra" in spine.views else "L5")
     disc = next((spine.views[n] for n in spine.discs if n.endswith("-S1 disc")), None)
-    by_disc = disc is not None and disc.plates is not None
+    s1 = spine.views["S1 vertebra"]
+    bottom = disc if disc is not None and disc.plates is not None else s1
     return [
-        _angle(
-            "lordosis_l1_s1_deg", top, disc if by_disc else spine.views["S1 vertebra"], of_top=not by_disc
-        ),
-        _angle("lordosis_l1_l5_deg", top, spine.views.get(lowest), of_top=False),
+        _angle("lordosis_l1_s1_deg", top, bottom, of_top=bottom is s1),
+        _angle("lordosis_l1_l5_deg", top, lowest, of_top=False),
     ]
 
 
-def _angle(quantity: str, top: SideView | None, bottom: SideView | None, *, of_top: bool) -> Measurement:
+def _level(spine: SpineViews, level: str) -> SideView:
+    """A vertebra from the side; without plates where it is not labelled."""
+    name = f"{level} vertebra"
+    return spine.views.get(name, SideView(name, None, UNLABELLED))
+
+
+def _angle(quantity: str, top: SideView, bottom: SideView, *, of_top: bool) -> Measurement:
     """From the upper face of `top` to the upper or lower face of `bottom`."""
-    if top is None or bottom is None:
-        return Measurement.missing(
-            "spine", quantity, "L1 or the lowest lumbar vertebra is not in the label map"
-        )
     if top.plates is None or bottom.plates is None:
         blocked = top if top.plates is None else bottom
         return Measurement.missing("spine", quantity, blocked.obstacle)

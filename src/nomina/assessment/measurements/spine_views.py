@@ -27,6 +27,8 @@ CUT = "cut by the border of the scan"
 """Reason why there is no value."""
 PARTIAL = "marked as only partly visible"
 """Reason why nothing is measured of a structure."""
+UNLABELLED = "not labelled"
+"""Reason why there is nothing to measure against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ class SideView:
     @property
     def obstacle(self) -> str:
         """Why there are no plates, for what is measured against this structure."""
-        if self.reason == PARTIAL:
-            return f"{self.name.removesuffix(' vertebra')} is only partly visible"
+        known = {PARTIAL: "only partly visible", UNLABELLED: UNLABELLED}
+        if self.reason in known:
+            return f"{self.name.removesuffix(' vertebra')} is {known[self.reason]}"
         return f"{self.name}: {self.reason}"
 
 
