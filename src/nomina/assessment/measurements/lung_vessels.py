@@ -30,10 +30,11 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from nomina.anatomy.schemes import partly_visible, present_values
 from nomina.assessment.artery_vein import nearest_points
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT, lung_sides
-from nomina.assessment.measurements.measurement import Measurement
-from nomina.assessment.tree_mask import WHOLE, tree_mask, tree_of
+from nomina.assessment.measurements.measurement import PARTIAL, Measurement
+from nomina.assessment.tree_mask import WHOLE, Tree, tree_mask, tree_of
 from nomina.assessment.vessel_tree import Branch, VesselGraph, vessel_graph
 from nomina.imaging.volume import LabelMap
 
@@ -65,7 +66,8 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
     """Volumes, artery-vein ratio and blood by section, in total and per lung.
 
     For each tree: `volume_ml`, `bv5_ml`, `bv5_10_ml`, `bv10_ml` and `bv5_share` (of the volume); for arteries
-    also `artery_vein_ratio`, their volume over that of the veins.
+    also `artery_vein_ratio`, their volume over that of the veins. A tree of which a structure is marked as
+    only partly visible gets a reason instead of values.
 
     Args:
         label_map: Holds arteries or veins; which structures are a tree, `nomina.assessment.tree_mask` says.
@@ -80,9 +82,16 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
     too_coarse = max(label_map.grid.spacing_mm) > MAX_SPACING_MM
     volumes: dict[tuple[str, str], float] = {}
     results: list[Measurement] = []
-    known = {tree_of(name) for name in label_map.names.values()}
+    cut = _cut_trees(label_map)
+    known = cut | {tree_of(name) for name in label_map.names.values()}
     for tree, structure in WHOLE.items():
         if tree not in known:
+            continue
+        if tree in cut:
+            for place in ("total",) if lungs is None else PLACES:
+                volumes[structure, place] = math.nan
+                quantities = ("volume_ml", *BLOOD, "bv5_share")
+                results += [Measurement.missing(structure, q, PARTIAL, place) for q in quantities]
             continue
         mask = tree_mask(label_map, tree)
         voxels = np.argwhere(mask)
@@ -148,6 +157,17 @@ def _slices(graph: VesselGraph) -> list[slice]:
     return [slice(end - len(b.voxels), end) for b, end in zip(graph.branches, ends, strict=True)]
 
 
+def _cut_trees(label_map: LabelMap) -> set[Tree | None]:
+    """Trees of which a structure is only partly visible.
+
+    Values that a scheme keeps for that also mark branches too thin for the grid (`nomina`: 241 to 247). Where
+    the structure's own value is there as well, that is what they are.
+    """
+    own = set(present_values(label_map.array)) & set(label_map.names) - label_map.ignored
+    whole = {label_map.names[value] for value in own}
+    return {tree_of(name) for name in partly_visible(label_map).values() if name not in whole}
+
+
 def _blood(
     structure: str, place: str, sections_mm2: Float[np.ndarray, " n"] | None, voxel_ml: float
 ) -> list[Measurement]:
@@ -168,7 +188,10 @@ def _ratios(volumes: Mapping[tuple[str, str], float]) -> list[Measurement]:
         if structure != WHOLE["artery"]:
             continue
         veins_ml = volumes.get((WHOLE["vein"], place), 0.0)
-        if veins_ml and volume_ml:
+        if math.isnan(volume_ml) or math.isnan(veins_ml):
+            reason = PARTIAL if math.isnan(volume_ml) else f"{WHOLE['vein']}: {PARTIAL}"
+            results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
+        elif veins_ml and volume_ml:
             results.append(Measurement(structure, "artery_vein_ratio", volume_ml / veins_ml, place))
         else:
             what = "arteries" if not volume_ml else "veins"

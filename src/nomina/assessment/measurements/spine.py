@@ -29,8 +29,8 @@ reason. The canal is what the label map calls so: in SPIDER the dural sac, elsew
 import numpy as np
 
 from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS
-from nomina.assessment.measurements.measurement import Measurement
-from nomina.assessment.measurements.spine_views import CUT, PARTIAL, UNLABELLED, SideView, SpineViews
+from nomina.assessment.measurements.measurement import PARTIAL, Measurement
+from nomina.assessment.measurements.spine_views import CUT, UNLABELLED, SideView, SpineViews
 from nomina.imaging.volume import LabelMap
 
 VERTEBRA = ("height_anterior_mm", "height_middle_mm", "height_posterior_mm", "wedge_deg")

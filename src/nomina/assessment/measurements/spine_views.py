@@ -8,6 +8,7 @@ from jaxtyping import Bool, Integer
 from nomina.anatomy.levels import ALL_LEVELS_UPWARDS
 from nomina.anatomy.schemes import partly_visible
 from nomina.assessment.measurements.canal import Canal
+from nomina.assessment.measurements.measurement import PARTIAL
 from nomina.assessment.measurements.sagittal import (
     BAND_MM,
     Plates,
@@ -25,8 +26,6 @@ SACRUM_TOP_MM = 20.0
 
 CUT = "cut by the border of the scan"
 """Reason why there is no value."""
-PARTIAL = "marked as only partly visible"
-"""Reason why nothing is measured of a structure."""
 UNLABELLED = "not labelled"
 """Reason why there is nothing to measure against."""
 
