@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nomina.anatomy.schemes import load_scheme, present_values, scheme_names
+from nomina.anatomy.schemes import load_scheme, partly_visible, present_values, scheme_names
 from nomina.assessment.artery_vein import vote_by_branch
 from nomina.assessment.tree_mask import tree_mask
 from nomina.assessment.tree_scores import TREES
@@ -48,6 +48,9 @@ class Voted:
             "format": FORMAT,
             "scheme": self.label_map.scheme,
             "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+            "partial": [
+                {"label": value, "name": name} for value, name in partly_visible(self.label_map).items()
+            ],
             **plain,
         }
 

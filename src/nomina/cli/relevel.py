@@ -29,7 +29,7 @@ def relevel(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay."""
-    from nomina.anatomy.schemes import claimed_scheme, read_label_map
+    from nomina.anatomy.schemes import read_label_map
     from nomina.assessment.level_anchors import parse_anchor
     from nomina.assessment.relevel import FORMAT
     from nomina.assessment.relevel import relevel as relevel_map
@@ -37,7 +37,7 @@ def relevel(
 
     anchors = [parse_anchor(words) for words in anchor]
     refuse_overwriting(source, output, FORMAT)
-    result = relevel_map(read_label_map(source, scheme=scheme or claimed_scheme(source)), anchors)
+    result = relevel_map(read_label_map(source, scheme=scheme), anchors)
     plain = {"source": source.name, "anchors": list(anchor)} | result.as_plain()
     write_with_record(result.label_map, output, plain)
     if as_json:
