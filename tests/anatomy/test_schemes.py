@@ -12,6 +12,7 @@ from nomina.anatomy.conversion import convert
 from nomina.anatomy.schemes import (
     LabelScheme,
     load_scheme,
+    partly_visible,
     read_label_map,
     scheme_names,
     sidecar_path,
@@ -63,6 +64,14 @@ def test_the_shipped_schemes_are_found() -> None:
 )
 def test_spider_values_mean_what_the_data_set_says(value: int, name: str) -> None:
     assert load_scheme("spider").labels[value] == name
+
+
+def test_partly_visible_is_what_the_scheme_or_a_name_among_the_ignored_says() -> None:
+    given = one_voxel_each([1, 102, 125, 201, 202], "spider")
+    assert partly_visible(given) == {102: "L4 vertebra"}
+    marked = dataclasses.replace(given, ignored=given.ignored | {1, 202, 203})
+    assert partly_visible(marked) == {1: "L5 vertebra", 102: "L4 vertebra", 202: "L4-L5 disc"}
+    assert partly_visible(dataclasses.replace(marked, scheme=None)) == {1: "L5 vertebra", 202: "L4-L5 disc"}
 
 
 def test_each_spider_disc_lies_below_the_vertebra_of_its_rank() -> None:

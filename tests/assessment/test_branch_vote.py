@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nomina.anatomy.schemes import load_scheme
+from nomina.anatomy.schemes import load_scheme, partly_visible
 from nomina.assessment.branch_vote import vote_on_branches
 from nomina.errors import SchemeError
 from nomina.imaging.grid import Grid
@@ -42,6 +44,17 @@ def test_whole_branches_and_everything_else_stay(vessels: np.ndarray) -> None:
     result = vote_on_branches(label_map(vessels))
     np.testing.assert_array_equal(result.label_map.array, vessels)
     assert (result.num_changed_voxels, result.changed_ml) == (0, {})
+
+
+def test_what_is_only_partly_visible_stays_so(vessels: np.ndarray) -> None:
+    given = label_map(vessels)
+    given = replace(given, ignored=frozenset({LEFT_ARTERY, RIGHT_VEIN}))
+    result = vote_on_branches(given)
+    assert partly_visible(result.label_map) == partly_visible(given)
+    assert result.as_plain()["partial"] == [
+        {"label": LEFT_ARTERY, "name": "left pulmonary artery"},
+        {"label": RIGHT_VEIN, "name": "right pulmonary vein"},
+    ]
 
 
 def test_one_tree_alone_is_nothing_to_vote_between(vessels: np.ndarray) -> None:

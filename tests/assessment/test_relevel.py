@@ -1,13 +1,14 @@
 """Other names for a label map from anchors: masks stay, contradictions are refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nomina.anatomy.conversion import convert
-from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.anatomy.schemes import load_scheme, partly_visible, read_label_map
 from nomina.assessment.level_anchors import parse_anchor
 from nomina.assessment.relevel import Relevelled, relevel
 from nomina.errors import NominaError, PromptError, SchemeError
@@ -92,6 +93,19 @@ def test_partly_visible_vertebrae_stay_partly_visible(build: Callable, spine: np
     assert result.levels[-1].new_label == 107
     assert 107 in result.label_map.array
     assert 106 not in result.label_map.array
+
+
+@pytest.mark.parametrize("scheme", ["spider", "nomina"])
+def test_what_is_only_partly_visible_stays_so_under_its_new_name(
+    build: Callable, spine: np.ndarray, scheme: str
+) -> None:
+    label_map = convert(build(spine), load_scheme(scheme)).label_map
+    cut = {"T12 vertebra": "T11 vertebra", "L3-L4 disc": "L2-L3 disc", "spinal canal": "spinal canal"}
+    marked = label_map.ignored | {label_map.value_of(name) for name in cut}
+    result = by(replace(label_map, ignored=marked), "lowest vertebra is L4")
+    assert set(partly_visible(result.label_map).values()) == set(cut.values())
+    written = {entry["label"]: entry["name"] for entry in result.as_plain()["partial"]}
+    assert written == partly_visible(result.label_map)
 
 
 def test_a_name_used_twice_is_told_apart(build: Callable, spine: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.anatomy.schemes import load_scheme, partly_visible, read_label_map
 from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
@@ -69,6 +69,16 @@ def test_the_output_of_one_run_is_the_input_of_the_next(run: Run, seg: Path) -> 
     run(seg, "-o", once, "--anchor", "label 1 is L4", "--scheme", "spider")
     assert run(once, "-o", back, "--anchor", "lowest vertebra is L5")[0] == 0
     np.testing.assert_array_equal(read_label_map(back).array, read_label_map(seg, scheme="spider").array)
+
+
+def test_cut_structures_are_read_back_as_cut(run: Run, seg: Path) -> None:
+    once, back = seg.with_name("once.nii.gz"), seg.with_name("back.nii.gz")
+    run(seg, "-o", once, "--anchor", "label 1 is L4", "--scheme", "spider")
+    record = json.loads(seg.with_name("once.json").read_text())
+    record["partial"] = [{"label": 4, "name": "L2 vertebra"}, {"label": 204, "name": "L2-L3 disc"}]
+    seg.with_name("once.json").write_text(json.dumps(record))
+    assert run(once, "-o", back, "--anchor", "lowest vertebra is L5")[0] == 0
+    assert partly_visible(read_label_map(back)) == {3: "L3 vertebra", 203: "L3-L4 disc"}
 
 
 @pytest.mark.parametrize(

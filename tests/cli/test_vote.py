@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nomina.anatomy.schemes import load_scheme, read_label_map
+from nomina.anatomy.schemes import load_scheme, partly_visible, read_label_map
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
@@ -39,6 +39,17 @@ def test_the_new_map_and_what_changed_are_written(run_nomina: Run, seg: Path) ->
     assert written["num_changed_voxels"] == 4 * 4 * 6
     assert printed == "pulmonary vein: 0.1 ml went to the other tree\n"
     assert "changed branches: 1" in err
+
+
+def test_cut_vessels_are_read_back_as_cut(run_nomina: Run, seg: Path) -> None:
+    first, second = seg.with_name("voted.mha"), seg.with_name("again.mha")
+    assert run_nomina("vote", seg, "-o", first, "--scheme", "nomina")[0] == 0
+    record = json.loads(first.with_suffix(".json").read_text())
+    assert record["partial"] == []
+    record["partial"] = [{"label": 144, "name": "pulmonary vein"}]
+    first.with_suffix(".json").write_text(json.dumps(record))
+    assert run_nomina("vote", first, "-o", second)[0] == 0
+    assert partly_visible(read_label_map(second)) == {144: "pulmonary vein"}
 
 
 def test_json_on_stdout_is_the_file(run_nomina: Run, seg: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from nomina.anatomy.conversion import convert
 from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.assessment.evaluate import evaluate
+from nomina.assessment.measurements.measure import measure
 from nomina.errors import SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
@@ -148,6 +149,10 @@ def test_a_cut_vertebra_is_named_scored_and_not_measured_in_every_scheme(
     assert (label_map.array == partial[0]["label"]).sum() == 1
     reference = replace(segmentation.label_map, scheme="spider", ignored=frozenset())
     assert {s.structure: s.dice for s in evaluate(label_map, reference).structures}["L4 vertebra"] == 1.0
+    reasons = {m.quantity: m.reason for m in measure(label_map) if m.structure == "L4 vertebra"}
+    assert reasons.pop("slip_mm") == "L4 is only partly visible"
+    assert {"volume_ml", "height_middle_mm"} <= set(reasons)
+    assert set(reasons.values()) == {"marked as only partly visible"}
     spider = convert(label_map, load_scheme("spider")).label_map.array
     assert (spider == 102).sum() == 1
 

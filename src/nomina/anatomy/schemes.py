@@ -179,6 +179,18 @@ def present_values(array: Integer[np.ndarray, "i j k"]) -> tuple[int, ...]:
     return tuple(int(value) for value in np.unique(array) if value)
 
 
+def partly_visible(label_map: LabelMap) -> dict[int, str]:
+    """Structure of each value of a label map that marks it as only partly visible, by value.
+
+    Such a value is ignored, and either its scheme keeps it for that, or it is named, as where a scheme has no
+    values for that (see `read_label_map`).
+    """
+    kept = load_scheme(label_map.scheme).partial if label_map.scheme in scheme_names() else {}
+    names = {**kept, **label_map.names}
+    present = present_values(label_map.array)
+    return {value: names[value] for value in present if value in label_map.ignored and value in names}
+
+
 def sidecar_path(path: Path | str) -> Path:
     """The JSON file that describes a label map: beside it, of the same name but for the suffix."""
     path = Path(path)

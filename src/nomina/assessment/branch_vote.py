@@ -1,14 +1,12 @@
 """One class for every branch of a label map's vessels, artery or vein, whoever made the map."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from nomina.anatomy.schemes import load_scheme, present_values, scheme_names
-from nomina.anatomy.structures import vocabulary
+from nomina.anatomy.schemes import load_scheme, partly_visible, present_values, scheme_names
 from nomina.assessment.artery_vein import vote_by_branch
+from nomina.assessment.tree_mask import tree_mask
+from nomina.assessment.tree_scores import TREES
 from nomina.errors import SchemeError
 from nomina.imaging.volume import LabelMap
 
@@ -50,6 +48,9 @@ class Voted:
             "format": FORMAT,
             "scheme": self.label_map.scheme,
             "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+            "partial": [
+                {"label": value, "name": name} for value, name in partly_visible(self.label_map).items()
+            ],
             **plain,
         }
 
@@ -66,7 +67,7 @@ def vote_on_branches(label_map: LabelMap) -> Voted:
         SchemeError: It holds no artery or no vein, or its scheme has no value for what a branch becomes.
     """
     array, names = label_map.array, label_map.names
-    trees = {kind: np.isin(array, _values(names, kind)) for kind in ("artery", "vein")}
+    trees = {tree: tree_mask(label_map, tree) for tree in TREES}
     for kind, mask in trees.items():
         if not mask.any():
             raise SchemeError(f"the label map holds no pulmonary {kind}, so there is nothing to vote between")
@@ -86,10 +87,6 @@ def vote_on_branches(label_map: LabelMap) -> Voted:
         num_changed_voxels=vote.num_changed_voxels,
         changed_ml=changed_ml,
     )
-
-
-def _values(names: Mapping[int, str], kind: str) -> list[int]:
-    return [value for value, name in names.items() if name in OTHER_TREE and vocabulary()[name].kind == kind]
 
 
 def _value_of(name: str, label_map: LabelMap) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from nomina.anatomy.schemes import load_scheme, present_values, scheme_names
+from nomina.anatomy.schemes import partly_visible, present_values
 from nomina.anatomy.structures import Structure, vocabulary
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
 from nomina.assessment.metrics.identification import identified_vertebrae
@@ -113,10 +113,7 @@ def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, Label
 
 def _with_partial(prediction: LabelMap) -> LabelMap:
     """The same map, in which values of partly visible structures bear the structure's name."""
-    scheme = load_scheme(prediction.scheme) if prediction.scheme in scheme_names() else None
-    partial = scheme.partial if scheme is not None else {}
-    present = {value: partial[value] for value in present_values(prediction.array) if value in partial}
-    names = {**prediction.names, **present}
+    names = {**prediction.names, **partly_visible(prediction)}
     return replace(prediction, names=names, ignored=prediction.ignored - set(names))
 
 

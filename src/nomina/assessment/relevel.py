@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nomina.anatomy.schemes import LabelScheme, load_scheme, present_values, smallest_dtype
+from nomina.anatomy.schemes import LabelScheme, load_scheme, partly_visible, present_values, smallest_dtype
 from nomina.assessment.level_anchors import Anchor, locate
 from nomina.assessment.level_finding import (
     Given,
@@ -78,6 +78,9 @@ class Relevelled:
             "format": FORMAT,
             "scheme": self.label_map.scheme,
             "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+            "partial": [
+                {"label": value, "name": name} for value, name in partly_visible(self.label_map).items()
+            ],
             "changed": [asdict(level) for level in self.levels if level.is_changed],
             "levels": [asdict(level) for level in self.levels],
             "decided_by": list(self.decided_by),
@@ -113,7 +116,8 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     values = np.array([0, *(level.new_label for level in levels)])
     array = np.where(spine.numbers > 0, values[spine.numbers], array).astype(array.dtype)
     names = scheme.names_in(present_values(array))
-    renamed = replace(label_map, array=array, names=names, ignored=scheme.ignored)
+    ignored = scheme.ignored | _cut_values(label_map, levels)
+    renamed = replace(label_map, array=array, names=names, ignored=ignored)
     said = [
         f"{a.text!r}: label {spine.values[n]} is the {a.name}" for a, n in _located(anchors, spine, label_map)
     ]
@@ -197,6 +201,14 @@ def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) ->
             )
         changes.append(_change(value, names[value], new, instance.volume_ml, level))
     return tuple(changes)
+
+
+def _cut_values(label_map: LabelMap, levels: Sequence[LevelChange]) -> set[int]:
+    """New values of what is only partly visible: of levels, and of what is no level and keeps its value."""
+    cut = set(partly_visible(label_map))
+    return {level.new_label for level in levels if level.label in cut} | (
+        cut - {level.label for level in levels}
+    )
 
 
 def _values(scheme: LabelScheme, extra: Sequence[str]) -> Mapping[str, int]:

@@ -1,6 +1,7 @@
 """Is the vascular tree whole, and is it the right one? Dice, clDice, length, branches, swaps of lung vessels.
 
-All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart.
+All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart
+(`nomina.assessment.tree_mask`).
 """
 
 import math
@@ -8,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from nomina.anatomy.structures import vocabulary
 from nomina.assessment.artery_vein import centreline_classes
 from nomina.assessment.metrics.empty_masks import Average, FoundIn, average
 from nomina.assessment.metrics.topology import (
@@ -19,11 +19,12 @@ from nomina.assessment.metrics.topology import (
     share_inside,
     tree_detection,
 )
+from nomina.assessment.tree_mask import Tree, tree_mask
 from nomina.assessment.vessel_tree import vessel_graph
 from nomina.imaging.volume import LabelMap
 
-TREES = ("artery", "vein")
-"""Kinds of structures that make up a tree, in the order of every table."""
+TREES: tuple[Tree, Tree] = ("artery", "vein")
+"""In the order of every table."""
 
 TREE_METRICS = (
     *("dice", "cldice", "centreline_recall", "centreline_precision"),
@@ -64,10 +65,10 @@ def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, .
         reference: Reference on the same voxels.
     """
     spacing_mm = reference.grid.spacing_mm
-    predicted = {tree: _mask(prediction, tree) for tree in TREES}
+    predicted = {tree: tree_mask(prediction, tree) for tree in TREES}
     scores = []
     for tree, other in (TREES, TREES[::-1]):
-        truth, found = _mask(reference, tree), predicted[tree]
+        truth, found = tree_mask(reference, tree), predicted[tree]
         if not truth.any():
             continue
         graph = vessel_graph(truth, spacing_mm=spacing_mm)
@@ -127,9 +128,3 @@ def average_tree_scores(cases: Sequence[Sequence[TreeScore]]) -> dict[str, dict[
                 for metric in TREE_METRICS
             }
     return averages
-
-
-def _mask(label_map: LabelMap, kind: str) -> Bool[np.ndarray, "i j k"]:
-    known = vocabulary()
-    values = [value for value, name in label_map.names.items() if name in known and known[name].kind == kind]
-    return np.isin(label_map.array, values)

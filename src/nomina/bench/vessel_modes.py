@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nomina.anatomy.structures import structure
+from nomina.assessment.tree_mask import WHOLE, tree_mask
 from nomina.bench.modes import Mode
 from nomina.bench.scans import read_scan
 from nomina.errors import CheckpointError
@@ -21,7 +22,7 @@ from nomina.imaging.ct_preparation import IGNORED
 from nomina.imaging.volume import LabelMap
 from nomina.inference.segmenter import Segmenter
 from nomina.language.bank import PromptBank
-from nomina.language.vessel_prompts import VESSELS, VesselWording, num_wordings, vessel_sentence
+from nomina.language.vessel_prompts import VesselWording, num_wordings, vessel_sentence
 from nomina.learning.cases import Case
 from nomina.networks.la_caf import LACAFConfig
 
@@ -74,11 +75,10 @@ def folded(label_map: LabelMap) -> LabelMap:
 
     Everything else becomes background; ignored voxels stay ignored.
     """
-    names = {structure(name).label: name for name in VESSELS}
+    names = {structure(whole).label: whole for whole in WHOLE.values()}
     array = np.zeros(label_map.array.shape, dtype=np.uint8)
-    for label, whole in names.items():
-        parts = [v for v, name in label_map.names.items() if whole in (name, structure(name).part_of)]
-        array[np.isin(label_map.array, parts)] = label
+    for tree, whole in WHOLE.items():
+        array[tree_mask(label_map, tree)] = structure(whole).label
     array[np.isin(label_map.array, list(label_map.ignored))] = IGNORED
     return replace(label_map, array=array, names=names, scheme="nomina", ignored=frozenset({IGNORED}))
 

@@ -29,14 +29,14 @@ def relevel(
     as_json: AsJson = False,
 ) -> None:
     """Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay."""
-    from nomina.anatomy.schemes import claimed_scheme, read_label_map
+    from nomina.anatomy.schemes import read_label_map
     from nomina.assessment.level_anchors import parse_anchor
     from nomina.assessment.relevel import FORMAT
     from nomina.assessment.relevel import relevel as relevel_map
 
     anchors = [parse_anchor(words) for words in anchor]
     refuse_overwriting(source, output, FORMAT)
-    result = relevel_map(read_label_map(source, scheme=scheme or claimed_scheme(source)), anchors)
+    result = relevel_map(read_label_map(source, scheme=scheme), anchors)
     plain = {"source": source.name, "anchors": list(anchor)} | result.as_plain()
     write_with_record(result.label_map, output, plain)
     if as_json:

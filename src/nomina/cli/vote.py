@@ -15,11 +15,11 @@ def vote(
     as_json: AsJson = False,
 ) -> None:
     """Give every branch of lung arteries and veins the class of most of its voxels; say what changed."""
-    from nomina.anatomy.schemes import claimed_scheme, read_label_map
+    from nomina.anatomy.schemes import read_label_map
     from nomina.assessment.branch_vote import FORMAT, vote_on_branches
 
     refuse_overwriting(source, output, FORMAT)
-    result = vote_on_branches(read_label_map(source, scheme=scheme or claimed_scheme(source)))
+    result = vote_on_branches(read_label_map(source, scheme=scheme))
     plain = {"source": source.name} | result.as_plain()
     write_with_record(result.label_map, output, plain)
     if as_json:

@@ -135,6 +135,43 @@ def test_trees_that_are_named_by_side_count_as_one(vessels: LabelMap) -> None:
     )
 
 
+PARTIAL = "marked as only partly visible"
+PER_TREE = {"volume_ml", "bv5_ml", "bv5_10_ml", "bv10_ml", "bv5_share"}
+
+
+def test_a_tree_that_is_only_partly_visible_has_rows_with_a_reason(vessels: LabelMap) -> None:
+    for lungs in (None, lungs_of(vessels)):
+        whole = measure_lung_vessels(vessels, lungs)
+        found = measure_lung_vessels(replace(vessels, ignored=frozenset({1})), lungs)
+        rows = [{(m.structure, m.place, m.quantity) for m in measured} for measured in (whole, found)]
+        assert rows[0] == rows[1]
+        artery = [m for m in found if m.structure == "pulmonary artery"]
+        assert all(math.isnan(m.value) and m.reason == PARTIAL for m in artery)
+        assert [m for m in found if m not in artery] == [
+            m for m in whole if m.structure != "pulmonary artery"
+        ]
+    no_vein = {m.quantity: m for m in measure_lung_vessels(replace(vessels, ignored=frozenset({2})))}
+    assert no_vein["artery_vein_ratio"].reason == f"pulmonary vein: {PARTIAL}"
+
+
+def test_one_cut_side_makes_the_tree_partial_and_thin_branches_do_not(vessels: LabelMap) -> None:
+    array = vessels.array.copy()
+    is_left = (array == 1) & (np.indices(array.shape)[1] < 22)
+    names = {142: "left pulmonary artery", 143: "right pulmonary artery", 144: "pulmonary vein"}
+    array[array == 1], array[array == 2] = 143, 144
+    array[is_left] = 242
+    ignored = frozenset(range(241, 251))
+    cut = replace(vessels, array=array, names=names, scheme="nomina", ignored=ignored)
+    # Nothing bears the left artery's own value: 242 is all there is of it.
+    assert {m.reason for m in measure_lung_vessels(cut) if m.quantity in PER_TREE} == {PARTIAL, ""}
+    assert math.isnan(values(measure_lung_vessels(cut))["pulmonary artery", "total", "volume_ml"])
+    array = array.copy()
+    array[is_left & (np.indices(array.shape)[2] < 30)] = 142
+    thin = values(measure_lung_vessels(replace(cut, array=array)))
+    voxels = np.isin(array, (142, 143)).sum() * 0.343 / 1000
+    assert thin["pulmonary artery", "total", "volume_ml"] == pytest.approx(voxels)
+
+
 def test_an_empty_tree_and_a_voxel_are_measured_without_error() -> None:
     array = np.zeros((9, 9, 9))
     array[0, 4, 4] = 1

@@ -226,6 +226,66 @@ def test_values_for_partly_visible_structures_are_named() -> None:
     assert found["L4 vertebra", "", "height_middle_mm"] == "marked as only partly visible"
 
 
+def column(*labels: int) -> LabelMap:
+    """Bodies and discs on top of each other in SPIDER's numbers, with a canal."""
+    places = {1: 30.0, 202: 48.0, 2: 66.0, 31: -6.0, 201: 12.0}
+    bodies = [Body(n, (62.0, 20.0 + places[n]), height_mm=9.0 if n > 200 else 24.0) for n in labels]
+    return paint(*bodies)
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES | {1: "L6 vertebra", 202: "L5-L6 disc", 2: "L5 vertebra"}])
+def test_a_structure_that_is_named_and_ignored_has_rows_with_a_reason(names: dict[int, str]) -> None:
+    given = replace(column(1, 202, 2), names=names)
+    whole = measure_spine(given)
+    found = measure_spine(replace(given, ignored=frozenset({1})))
+    low, high = names[1], names[2]
+    partial = "marked as only partly visible"
+    # Every row that the whole vertebra has, but for the volume of what is there.
+    keys = {(m.structure, m.place, m.quantity) for m in whole} - {(low, "", "visible_volume_ml")}
+    assert {(m.structure, m.place, m.quantity) for m in found} == keys
+    for quantity in ("volume_ml", "height_middle_mm", "wedge_deg"):
+        assert reasons(found)[low, "", quantity] == partial
+    assert reasons(found)["spinal canal", low, "area_mm2"] == partial
+    short = low.removesuffix(" vertebra")
+    assert reasons(found)[high, f"over {low}", "slip_mm"] == f"{short} is only partly visible"
+    assert reasons(found)["spine", "", "lordosis_l1_s1_deg"]
+    assert values(found)[high, "", "height_middle_mm"] == pytest.approx(24.0, abs=0.4)
+
+
+def test_neighbours_of_what_is_only_partly_visible_say_so() -> None:
+    found = reasons(measure_spine(replace(column(1, 202, 2), ignored=frozenset({2, 31, 201}))))
+    assert found["L4-L5 disc", "", "height_index"] == "L4 is only partly visible"
+    spine = replace(column(31, 201, 1, 2), names=NAMES | {2: "L1 vertebra"}, ignored=frozenset({31, 201}))
+    found = reasons(measure_spine(spine))
+    assert found["spine", "", "lordosis_l1_s1_deg"] == "S1 is only partly visible"
+    assert found["L5 vertebra", "over S1 vertebra", "slip_mm"] == "S1 is only partly visible"
+    assert found["L5-S1 disc", "", "height_index"] == "marked as only partly visible"
+    spine = replace(spine, names=spine.names | {31: "sacrum"})
+    assert reasons(measure_spine(spine))["spine", "", "lordosis_l1_s1_deg"] == "S1 is only partly visible"
+    cut = replace(spine, ignored=frozenset({100}))
+    found = reasons(measure_spine(cut))
+    assert found["spinal canal", "L5 vertebra", "depth_mm"] == "marked as only partly visible"
+    assert found["spinal canal", "", "volume_ml"] == "marked as only partly visible"
+
+
+def test_lordosis_without_its_lowest_vertebra_has_a_reason_and_no_value() -> None:
+    names = NAMES | {31: "L4 vertebra", 1: "L3 vertebra", 2: "L1 vertebra"}
+    lordosis = ("spine", "", "lordosis_l1_l5_deg")
+    no_l5 = replace(column(31, 1, 2), names=names)
+    assert reasons(measure_spine(no_l5))[lordosis] == "L5 is not labelled"
+    spider = replace(
+        no_l5, array=np.where(no_l5.array == 31, 101, no_l5.array).astype(np.uint8), scheme="spider",
+        names={1: "L4 vertebra", 2: "L1 vertebra", 100: "spinal canal"}, ignored=frozenset({101}),
+    )  # fmt: skip
+    assert reasons(measure_spine(spider))[lordosis] == "L5 is only partly visible"
+    no_l1 = replace(no_l5, names=names | {31: "L5 vertebra", 2: "L2 vertebra"})
+    assert reasons(measure_spine(no_l1))[lordosis] == "L1 is not labelled"
+    whole = replace(no_l1, names=names | {31: "L5 vertebra"})
+    assert values(measure_spine(whole))[lordosis] == pytest.approx(0.0, abs=0.5)
+    six = replace(whole, names=names | {31: "L6 vertebra", 1: "L5 vertebra"}, ignored=frozenset({31}))
+    assert reasons(measure_spine(six))[lordosis] == "L6 is only partly visible"
+
+
 def test_degenerate_label_maps_are_measured_without_error() -> None:
     given = paint(Body(2, (62.0, 54.0)))
     empty = replace(given, array=np.zeros_like(given.array))

@@ -30,14 +30,13 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from nomina.anatomy.schemes import partly_visible, present_values
 from nomina.assessment.artery_vein import nearest_points
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT, lung_sides
-from nomina.assessment.measurements.measurement import Measurement
+from nomina.assessment.measurements.measurement import PARTIAL, Measurement
+from nomina.assessment.tree_mask import WHOLE, Tree, tree_mask, tree_of
 from nomina.assessment.vessel_tree import Branch, VesselGraph, vessel_graph
 from nomina.imaging.volume import LabelMap
-
-ARTERY, VEIN = "pulmonary artery", "pulmonary vein"
-"""How the label map calls its vessels; "left …" and "right …" count to them."""
 
 SECTION_LIMITS_MM2 = (5.0, 10.0)
 """Sections that part small, middle and large vessels (San José Estépar et al., Chest 143:1539-1548, 2013)."""
@@ -67,10 +66,11 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
     """Volumes, artery-vein ratio and blood by section, in total and per lung.
 
     For each tree: `volume_ml`, `bv5_ml`, `bv5_10_ml`, `bv10_ml` and `bv5_share` (of the volume); for arteries
-    also `artery_vein_ratio`, their volume over that of the veins.
+    also `artery_vein_ratio`, their volume over that of the veins. A tree of which a structure is marked as
+    only partly visible gets a reason instead of values.
 
     Args:
-        label_map: Holds structures called "pulmonary artery" or "pulmonary vein", or those of each side.
+        label_map: Holds arteries or veins; which structures are a tree, `nomina.assessment.tree_mask` says.
         lungs: Label map of the lungs or lobes on the same grid; without it there are totals only.
 
     Raises:
@@ -82,10 +82,18 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
     too_coarse = max(label_map.grid.spacing_mm) > MAX_SPACING_MM
     volumes: dict[tuple[str, str], float] = {}
     results: list[Measurement] = []
-    for structure in (ARTERY, VEIN):
-        mask = _mask(label_map, structure)
-        if mask is None:
+    cut = _cut_trees(label_map)
+    known = cut | {tree_of(name) for name in label_map.names.values()}
+    for tree, structure in WHOLE.items():
+        if tree not in known:
             continue
+        if tree in cut:
+            for place in ("total",) if lungs is None else PLACES:
+                volumes[structure, place] = math.nan
+                quantities = ("volume_ml", *BLOOD, "bv5_share")
+                results += [Measurement.missing(structure, q, PARTIAL, place) for q in quantities]
+            continue
+        mask = tree_mask(label_map, tree)
         voxels = np.argwhere(mask)
         sides = None if lungs is None else lung_sides(voxels, lungs, like=label_map)
         sections = None if too_coarse else voxel_sections_mm2(mask, voxels, label_map.grid.spacing_mm)
@@ -149,11 +157,15 @@ def _slices(graph: VesselGraph) -> list[slice]:
     return [slice(end - len(b.voxels), end) for b, end in zip(graph.branches, ends, strict=True)]
 
 
-def _mask(label_map: LabelMap, structure: str) -> Bool[np.ndarray, "i j k"] | None:
-    """Voxels of a tree, sides together; None when the label map does not know it."""
-    known = {structure, f"left {structure}", f"right {structure}"}
-    values = [value for value, name in label_map.names.items() if name in known]
-    return np.isin(label_map.array, values) if values else None
+def _cut_trees(label_map: LabelMap) -> set[Tree | None]:
+    """Trees of which a structure is only partly visible.
+
+    Values that a scheme keeps for that also mark branches too thin for the grid (`nomina`: 241 to 247). Where
+    the structure's own value is there as well, that is what they are.
+    """
+    own = set(present_values(label_map.array)) & set(label_map.names) - label_map.ignored
+    whole = {label_map.names[value] for value in own}
+    return {tree_of(name) for name in partly_visible(label_map).values() if name not in whole}
 
 
 def _blood(
@@ -173,13 +185,16 @@ def _blood(
 def _ratios(volumes: Mapping[tuple[str, str], float]) -> list[Measurement]:
     results = []
     for (structure, place), volume_ml in volumes.items():
-        if structure != ARTERY:
+        if structure != WHOLE["artery"]:
             continue
-        veins_ml = volumes.get((VEIN, place), 0.0)
-        if veins_ml and volume_ml:
-            results.append(Measurement(ARTERY, "artery_vein_ratio", volume_ml / veins_ml, place))
+        veins_ml = volumes.get((WHOLE["vein"], place), 0.0)
+        if math.isnan(volume_ml) or math.isnan(veins_ml):
+            reason = PARTIAL if math.isnan(volume_ml) else f"{WHOLE['vein']}: {PARTIAL}"
+            results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
+        elif veins_ml and volume_ml:
+            results.append(Measurement(structure, "artery_vein_ratio", volume_ml / veins_ml, place))
         else:
             what = "arteries" if not volume_ml else "veins"
             reason = f"there are no {what} here"
-            results.append(Measurement.missing(ARTERY, "artery_vein_ratio", reason, place))
+            results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
     return results

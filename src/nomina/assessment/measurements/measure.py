@@ -1,11 +1,11 @@
 """`measure`: everything that can be measured in a label map."""
 
-import numpy as np
-
-from nomina.assessment.measurements.lung_vessels import ARTERY, VEIN, measure_lung_vessels
+from nomina.anatomy.schemes import partly_visible
+from nomina.assessment.measurements.lung_vessels import measure_lung_vessels
 from nomina.assessment.measurements.measurement import Measurement
 from nomina.assessment.measurements.spine import measure_spine
 from nomina.assessment.spine_levels import spine_kind
+from nomina.assessment.tree_mask import tree_of
 from nomina.errors import CaseError
 from nomina.imaging.volume import LabelMap
 
@@ -22,9 +22,9 @@ def measure(label_map: LabelMap, lungs: LabelMap | None = None) -> tuple[Measure
         GridMismatchError: The lungs lie on another grid.
     """
     present = label_map.present()
-    has_vessels = any(name.endswith((ARTERY, VEIN)) for name in present)
-    is_partly_there = bool(np.isin(label_map.array, list(label_map.ignored)).any())
-    has_spine = is_partly_there or any(spine_kind(n) or n in ("spinal canal", "sacrum") for n in present)
+    names = {*present, *partly_visible(label_map).values()}
+    has_vessels = any(tree_of(name) for name in names)
+    has_spine = any(spine_kind(name) or name in ("spinal canal", "sacrum") for name in names)
     if not has_spine and not has_vessels:
         raise CaseError(
             f"nothing to measure: the label map holds {', '.join(present) or 'no named voxel'}; expected "

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 CSV_COLUMNS = ("structure", "place", "quantity", "value", "reason")
 """Columns of the CSV file; the unit is the end of the quantity's name."""
 
+PARTIAL = "marked as only partly visible"
+"""Reason why nothing is measured of a structure."""
+
 
 @dataclass(frozen=True)
 class Measurement:

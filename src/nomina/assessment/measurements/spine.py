@@ -17,7 +17,7 @@ corrected: at 15 degrees a depth is 4 % too long. Depth runs from the posterior 
     depth_mm             of the canal: anterior-posterior diameter in the midline, across its course [choice]
     lordosis_l1_s1_deg   upper face of L1 to that of S1, for which the lower face of the lowest disc stands
                          (Vialle 2005)
-    lordosis_l1_l5_deg   upper face of L1 to the lower face of the lowest lumbar vertebra [choice]
+    lordosis_l1_l5_deg   upper face of L1 to the lower face of L5, or of L6 where it is labelled [choice]
     slip_mm              lower back corner of a vertebra against the upper back corner of the one below, along
                          the upper face of that one; positive forwards (Meyerding's measure, in mm)
 
@@ -29,12 +29,9 @@ reason. The canal is what the label map calls so: in SPIDER the dural sac, elsew
 import numpy as np
 
 from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS
-from nomina.anatomy.schemes import load_scheme, scheme_names
-from nomina.assessment.measurements.measurement import Measurement
-from nomina.assessment.measurements.spine_views import CUT, SideView, SpineViews
+from nomina.assessment.measurements.measurement import PARTIAL, Measurement
+from nomina.assessment.measurements.spine_views import CUT, UNLABELLED, SideView, SpineViews
 from nomina.imaging.volume import LabelMap
-
-PARTIAL = "marked as only partly visible"
 
 VERTEBRA = ("height_anterior_mm", "height_middle_mm", "height_posterior_mm", "wedge_deg")
 """Quantities of a vertebral body; the shares of depth of the heights are in `SHARES`."""
@@ -57,10 +54,12 @@ def measure_spine(label_map: LabelMap) -> tuple[Measurement, ...]:
     results += _canal(spine)
     results += _lordosis(spine)
     results += _slips(spine)
-    return (*results, *_partial(label_map))
+    return tuple(results)
 
 
 def _volumes(spine: SpineViews, name: str) -> list[Measurement]:
+    if name in spine.partial:
+        return [Measurement.missing(name, "volume_ml", PARTIAL)]
     volume_ml = len(spine.voxels(name)) * spine.label_map.grid.voxel_volume_ml
     visible = Measurement(name, "visible_volume_ml", volume_ml)
     shape = spine.label_map.grid.shape
@@ -86,20 +85,20 @@ def _disc(spine: SpineViews, name: str) -> list[Measurement]:
     height = Measurement(name, "height_mm", height_mm)
     above = spine.views.get(f"{name.partition('-')[0]} vertebra")
     if above is None or above.plates is None:
-        why = "not in the label map" if above is None else above.reason
-        return [height, Measurement.missing(name, "height_index", f"the vertebra above: {why}")]
+        why = "the vertebra above is not in the label map" if above is None else above.obstacle
+        return [height, Measurement.missing(name, "height_index", why)]
     body_mm = float(np.mean([above.plates.height_mm(share) for share in SHARES]))
     return [height, Measurement(name, "height_index", height_mm / body_mm)]
 
 
 def _canal(spine: SpineViews) -> list[Measurement]:
-    if spine.canal is None:
+    if spine.canal is None and "spinal canal" not in spine.partial:
         return []
     results = []
     for name in [*spine.vertebrae, *spine.discs]:
         plates = spine.views[name].plates
-        if plates is None:
-            reason = spine.views[name].reason
+        if plates is None or spine.canal is None:
+            reason = PARTIAL if spine.canal is None else spine.views[name].reason
             pairs = [("area_mm2", float("nan"), reason), ("depth_mm", float("nan"), reason)]
         else:
             section = spine.canal.section(plates.centre_mm, plates.up)
@@ -112,27 +111,29 @@ def _canal(spine: SpineViews) -> list[Measurement]:
 
 
 def _lordosis(spine: SpineViews) -> list[Measurement]:
-    top = spine.views.get("L1 vertebra")
-    lowest = next((n for n in ("L6 vertebra", "L5 vertebra", "L4 vertebra") if spine.has(n)), "L5 vertebra")
+    top = _level(spine, "L1")
+    # Never L4: an angle that ends a vertebra higher is another quantity.
+    lowest = _level(spine, "L6" if "L6 vertebra" in spine.views else "L5")
     disc = next((spine.views[n] for n in spine.discs if n.endswith("-S1 disc")), None)
-    by_disc = disc is not None and disc.plates is not None
+    s1 = spine.views["S1 vertebra"]
+    bottom = disc if disc is not None and disc.plates is not None else s1
     return [
-        _angle(
-            "lordosis_l1_s1_deg", top, disc if by_disc else spine.views["S1 vertebra"], of_top=not by_disc
-        ),
-        _angle("lordosis_l1_l5_deg", top, spine.views.get(lowest), of_top=False),
+        _angle("lordosis_l1_s1_deg", top, bottom, of_top=bottom is s1),
+        _angle("lordosis_l1_l5_deg", top, lowest, of_top=False),
     ]
 
 
-def _angle(quantity: str, top: SideView | None, bottom: SideView | None, *, of_top: bool) -> Measurement:
+def _level(spine: SpineViews, level: str) -> SideView:
+    """A vertebra from the side; without plates where it is not labelled."""
+    name = f"{level} vertebra"
+    return spine.views.get(name, SideView(name, None, UNLABELLED))
+
+
+def _angle(quantity: str, top: SideView, bottom: SideView, *, of_top: bool) -> Measurement:
     """From the upper face of `top` to the upper or lower face of `bottom`."""
-    if top is None or bottom is None:
-        return Measurement.missing(
-            "spine", quantity, "L1 or the lowest lumbar vertebra is not in the label map"
-        )
     if top.plates is None or bottom.plates is None:
         blocked = top if top.plates is None else bottom
-        return Measurement.missing("spine", quantity, f"{blocked.name}: {blocked.reason}")
+        return Measurement.missing("spine", quantity, blocked.obstacle)
     angle_deg = top.plates.angle_deg(of_top=True) - bottom.plates.angle_deg(of_top=of_top)
     return Measurement("spine", quantity, angle_deg)
 
@@ -149,7 +150,7 @@ def _below(spine: SpineViews, vertebra: str) -> str:
     rank = ALL_LEVELS_UPWARDS.index(vertebra.removesuffix(" vertebra")) - 1
     name = f"{ALL_LEVELS_UPWARDS[rank]} vertebra"
     is_extra = ALL_LEVELS_UPWARDS[rank] in EXTRA_LEVELS
-    return f"{ALL_LEVELS_UPWARDS[rank - 1]} vertebra" if is_extra and not spine.has(name) else name
+    return f"{ALL_LEVELS_UPWARDS[rank - 1]} vertebra" if is_extra and name not in spine.views else name
 
 
 def _slip(upper: SideView, lower: SideView | None, lower_name: str) -> Measurement:
@@ -158,14 +159,5 @@ def _slip(upper: SideView, lower: SideView | None, lower_name: str) -> Measureme
         return Measurement.missing(upper.name, "slip_mm", f"{lower_name} is not in the label map", place)
     if upper.plates is None or lower.plates is None:
         blocked = upper if upper.plates is None else lower
-        return Measurement.missing(upper.name, "slip_mm", f"{blocked.name}: {blocked.reason}", place)
+        return Measurement.missing(upper.name, "slip_mm", blocked.obstacle, place)
     return Measurement(upper.name, "slip_mm", upper.plates.slip_mm(lower.plates), place)
-
-
-def _partial(label_map: LabelMap) -> list[Measurement]:
-    """A row for each structure that the scheme's own values mark as only partly visible."""
-    if label_map.scheme not in scheme_names():
-        return []
-    partial = load_scheme(str(label_map.scheme)).partial
-    names = [partial[int(v)] for v in np.unique(label_map.array) if int(v) in partial]
-    return [Measurement.missing(name, q, PARTIAL) for name in names for q in ("volume_ml", *VERTEBRA)]

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from nomina.anatomy.levels import ALL_LEVELS_UPWARDS
+from nomina.anatomy.schemes import partly_visible
 from nomina.assessment.measurements.canal import Canal
+from nomina.assessment.measurements.measurement import PARTIAL
 from nomina.assessment.measurements.sagittal import (
     BAND_MM,
     Plates,
@@ -24,6 +26,8 @@ SACRUM_TOP_MM = 20.0
 
 CUT = "cut by the border of the scan"
 """Reason why there is no value."""
+UNLABELLED = "not labelled"
+"""Reason why there is nothing to measure against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +39,19 @@ class SideView:
     reason: str = ""
     """Why there are no plates."""
 
+    @property
+    def obstacle(self) -> str:
+        """Why there are no plates, for what is measured against this structure."""
+        known = {PARTIAL: "only partly visible", UNLABELLED: UNLABELLED}
+        if self.reason in known:
+            return f"{self.name.removesuffix(' vertebra')} is {known[self.reason]}"
+        return f"{self.name}: {self.reason}"
+
 
 class SpineViews:
     """The structures of a label map, seen from the side, lowest first.
+
+    Those that are marked as only partly visible are listed like the others, and have a view without plates.
 
     Args:
         label_map: Canonical: axes point nearest to right, anterior, superior.
@@ -48,17 +62,23 @@ class SpineViews:
         self.spacing_mm = label_map.grid.spacing_mm
         boxes = label_boxes(label_map.array)
         known = {n: v for v, n in label_map.names.items() if v in boxes and v not in label_map.ignored}
+        # Half a vertebra is no vertebra. Of a vessel the scheme marks thin branches so: the rest is whole.
+        marked = partly_visible(label_map).values()
+        self.partial = tuple(n for n in dict.fromkeys(marked) if spine_kind(n) or n not in known)
+        known = {n: v for n, v in known.items() if n not in self.partial}
+        listed = [*known, *self.partial]
         order = {f"{level} vertebra": rank for rank, level in enumerate(ALL_LEVELS_UPWARDS)}
-        self.vertebrae = sorted((n for n in known if n in order), key=lambda n: order[n])
-        discs = [n for n in known if spine_kind(n) == "disc"]
+        self.vertebrae = sorted((n for n in listed if n in order), key=lambda n: order[n])
+        discs = [n for n in listed if spine_kind(n) == "disc"]
         self.discs = sorted(discs, key=lambda n: order.get(f"{n.partition('-')[0]} vertebra", -1))
-        others = [n for n in known if n not in self.vertebrae and n not in self.discs]
+        others = [n for n in listed if n not in self.vertebrae and n not in self.discs]
         self.names = [*self.vertebrae, *self.discs, *others]
         self._values, self._boxes = known, boxes
         canal = self.voxels("spinal canal") if "spinal canal" in known else None
         self.canal = None if canal is None else Canal(canal, label_map.grid.shape, self.spacing_mm)
-        self._outlines = {n: self._outline(n) for n in [*self.vertebrae, *self.discs]}
-        self.views = {n: self._view(n) for n in self._outlines}
+        column = [*self.vertebrae, *self.discs]
+        self._outlines = {n: self._outline(n) for n in column if n not in self.partial}
+        self.views = {n: self._view(n) for n in column}
         self.views["S1 vertebra"] = self._first_sacral()
 
     def voxels(self, name: str) -> Integer[np.ndarray, "n 3"]:
@@ -72,7 +92,7 @@ class SpineViews:
         return self._boxes[self._values[name]]
 
     def has(self, name: str) -> bool:
-        """Whether the structure is there."""
+        """Whether the structure is there and may be measured."""
         return name in self._values
 
     def disc_below(self, vertebra: str) -> str | None:
@@ -105,6 +125,8 @@ class SpineViews:
         return outline
 
     def _view(self, name: str) -> SideView:
+        if name in self.partial:
+            return SideView(name, None, PARTIAL)
         outline = self._outlines[name]
         if isinstance(outline, str):
             return SideView(name, None, outline)
@@ -140,6 +162,8 @@ class SpineViews:
         """S1: labelled on its own, or the top of an undivided sacrum."""
         if "S1 vertebra" in self.views:
             return self.views["S1 vertebra"]
+        if "sacrum" in self.partial:
+            return SideView("S1 vertebra", None, PARTIAL)
         lowest = next((self.views[n] for n in self.discs if n.endswith("-S1 disc")), None)
         if not self.has("sacrum") or lowest is None or lowest.plates is None:
             return SideView(
