@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nomina.assessment.lung_halves import MIDDLE_MM, find_lungs, lung_box, lung_halves
+from nomina.anatomy.structures import structure
+from nomina.assessment.lung_halves import MIDDLE_MM, around_lungs, find_lungs, lung_box, lung_halves
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
@@ -106,3 +107,28 @@ def test_real_lungs_are_side_by_side_also_where_air_surrounds_a_coarse_scan(shar
         for name in volumes_ml
     }
     assert x["right lung"] - x["left lung"] > 100
+
+
+def test_vessels_can_be_in_between_and_beside_the_lungs_and_not_in_the_chest_wall() -> None:
+    labels = np.zeros((60, 40, 12), dtype=np.uint8)
+    labels[8:22, 10:30, 2:10] = structure("left lung").label
+    labels[38:52, 10:30, 2:10] = structure("right lung").label
+    labels[50, 5, 3] = structure("right lung").label
+    labels[[20, 21, 22], [10, 11, 12], 11] = structure("left lung").label
+    grid = Grid(labels.shape, np.diag([3.0, 3.0, 3.0, 1.0]))
+    lungs = LabelMap(
+        labels,
+        grid,
+        names={structure(name).label: name for name in ("left lung", "right lung")},
+        scheme="nomina",
+    )
+    around = around_lungs(lungs, grid, 6.0)
+    assert around[30, 20, 6]  # between them
+    assert around[7, 20, 6]  # beside one
+    assert around[6, 20, 6]
+    assert not around[5, 20, 6]  # 9 mm off
+    assert not around[30, 33, 6]  # in front of both
+    assert not around[30, 20, 0]  # below them
+    # The hull of a plane is its own: only in plane 3 does a lung reach further back.
+    assert around[45, 8, 3]
+    assert not around[45, 6, 6]

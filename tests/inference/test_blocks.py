@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
-from nomina.assessment.lung_halves import find_lungs, near_lungs
+from nomina.assessment.lung_halves import around_lungs, find_lungs, near_lungs
 from nomina.cli.run_card import read_card, run_card
 from nomina.errors import ConfigError, PromptError, VolumeError
 from nomina.imaging.ct_preparation import CTPreparation
@@ -225,3 +225,18 @@ def test_what_lies_apart_from_the_lungs_is_no_pulmonary_vessel(
         found.canonical().mask("pulmonary artery"),
         truth.mask("left pulmonary artery") | truth.mask("right pulmonary artery"),
     )
+
+
+def test_a_vessel_does_not_go_on_into_the_chest_wall(segmenter: Segmenter, box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    canonical = volume.canonical()
+    array = canonical.array.copy()
+    array[8:14, 9, 10] = 450  # within a lung, towards the wall; axis 0 runs to the right
+    array[0:4, 9, 10] = 450  # in the wall on that side, and beyond 6 mm
+    array[4:8, 9, 10] = 450
+    found = segmenter(replace(canonical, array=array), ["pulmonary arteries"]).label_map.canonical()
+    lungs = find_lungs(volume)
+    assert lungs is not None
+    around = around_lungs(lungs, canonical.grid, 6.0)
+    assert (found.array[8:14, 9, 10] != 0).any()
+    assert found.array[~around].max() == 0

@@ -6,6 +6,7 @@ Everything happens on voxels of about 3 mm: sides need no more, and a chest take
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from nomina.anatomy.structures import structure
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT, side_of_labels
@@ -26,6 +27,9 @@ OUTSIDE_AIR_HU = -940.0
 
 LEAST_APART_MM = 40.0
 """The middles of two lungs are further apart than this [choice: 120 to 150 mm in adults]."""
+
+HULL_SLACK = 1e-6
+"""Voxels on the hull itself count as inside, whatever is lost in rounding."""
 
 MIDDLE_MM = 10.0
 """What lies between the lungs has a side when one lung is nearer than the other by this [choice]."""
@@ -89,6 +93,30 @@ def near_lungs(lungs: LabelMap, like: Grid, within_mm: float) -> Bool[np.ndarray
     array, grid = _strided(lungs.array, lungs.grid)
     gaps_mm = ndimage.distance_transform_edt(array == 0, sampling=grid.spacing_mm)
     return _onto((gaps_mm <= within_mm).astype(np.uint8), grid, like).astype(bool)
+
+
+def around_lungs(lungs: LabelMap, like: Grid, within_mm: float) -> Bool[np.ndarray, "i j k"]:
+    """Whether each voxel lies in, between or within `within_mm` of the lungs, where their vessels can be.
+
+    Between them is the convex hull of both in each axial plane: with heart, hilum and trunk, without ribs,
+    sternum and muscles of the back.
+
+    Args:
+        lungs: Canonical mask of the lungs.
+        like: Canonical grid that the answer is for.
+        within_mm: Room around the lungs.
+    """
+    array, grid = _strided(lungs.array, lungs.grid)
+    inside = ndimage.distance_transform_edt(array == 0, sampling=grid.spacing_mm) <= within_mm
+    plane = np.indices(array.shape[:2]).reshape(2, -1)
+    for k in range(array.shape[2]):
+        places = np.argwhere(array[:, :, k] != 0)
+        if len(places) >= 3:
+            # QJ: voxels in one row have a hull too, next to nothing wide.
+            sides = ConvexHull(places, qhull_options="QJ").equations
+            is_in = (sides[:, :2] @ plane + sides[:, 2:] <= HULL_SLACK).all(axis=0)
+            inside[:, :, k] |= is_in.reshape(array.shape[:2])
+    return _onto(inside.astype(np.uint8), grid, like).astype(bool)
 
 
 def lung_box(lungs: LabelMap, like: Grid, margin_mm: float) -> tuple[slice, slice, slice]:

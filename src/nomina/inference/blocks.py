@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nomina.anatomy.structures import structure
 from nomina.assessment.branch_vote import vote_on_branches
-from nomina.assessment.lung_halves import find_lungs, lung_box, lung_halves, near_lungs
+from nomina.assessment.lung_halves import around_lungs, find_lungs, lung_box, lung_halves, near_lungs
 from nomina.assessment.measurements.lungs import LEFT, RIGHT
 from nomina.errors import CheckpointError
 from nomina.imaging.ct_preparation import CTPreparation, normalise_ct
@@ -44,8 +44,8 @@ _SIDES = {"left": LEFT, "right": RIGHT}
 
 
 REACH_MM = 6.0
-"""Pulmonary vessels reach the lungs; pieces that stay further away are left out [choice: two voxels of the
-lung mask, whose air leaves out the vessels' own voxels]."""
+"""Pulmonary vessels lie in the lungs, this near to them or between them, and each piece reaches as near; the
+rest is left out [choice: two voxels of the lung mask, whose air leaves out the vessels' own voxels]."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,10 @@ def _cleaned(
     checkpoint: Checkpoint, found: VesselMap, grid: Grid, lungs: LabelMap | None
 ) -> tuple[VesselMap, list[str]]:
     """The map without strays and, where the checkpoint asks for it, with whole branches; notes on these."""
+    if lungs is not None:
+        # In place and plane by plane: the scan may be large, and nobody else holds these classes.
+        for plane, is_around in zip(found.classes, around_lungs(lungs, grid, REACH_MM), strict=True):
+            plane[~is_around] = 0
     near = None if lungs is None else near_lungs(lungs, grid, REACH_MM)
     classes = without_strays(found.classes, SPECK_MM3 / (1000 * grid.voxel_volume_ml), near)
     if not checkpoint.config.vessels.has_whole_branches:
