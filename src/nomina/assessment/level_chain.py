@@ -78,7 +78,7 @@ def mixed_marginals(
     return np.einsum("c,cns->ns", shares, np.array([of_states for of_states, _ in found])), shares
 
 
-def _log_sum(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
+def _log_sum(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."] | np.floating:
     """Logarithm of the sum of exponentials along an axis; −inf where all are."""
     highest = values.max(axis=axis, keepdims=True)
     shift = np.where(np.isfinite(highest), highest, 0.0)

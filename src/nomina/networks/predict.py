@@ -25,7 +25,7 @@ LOOK_STEP = 4
 class PredictedFacts:
     """What the network reads off the picture before any word is said, averaged over the slices of a scan."""
 
-    statements: tuple[Float[Tensor, "1 o"], ...]
+    statements: tuple[Float[Tensor, "1 _"], ...]
     """Probabilities of the sentences of each statement."""
     presence: Float[Tensor, " structures"]
     """Probability that each structure is in view."""

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from nomina.errors import CaseError
 from nomina.imaging.doctor_anatomy import anatomy_findings
@@ -140,11 +140,11 @@ def _array(path: Path) -> Num[np.ndarray, "i j k"]:
     return array
 
 
-def _mask(path: Path, shape: tuple[int, ...]) -> Num[np.ndarray, "i j k"]:
+def _mask(path: Path, shape: tuple[int, ...]) -> Bool[np.ndarray, "i j k"]:
     array = _array(path)
     if array.shape != shape:
         raise CaseError(f"the {path.parent.name} mask has {array.shape} voxels, the scan {shape}")
-    mask: Num[np.ndarray, "i j k"] = array > 0
+    mask: Bool[np.ndarray, "i j k"] = array > 0
     if not (array[mask] == 1).all():
         raise CaseError(
             f"the {path.parent.name} mask holds values other than 0 and 1; expected a binary mask"
