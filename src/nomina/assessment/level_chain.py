@@ -78,9 +78,10 @@ def mixed_marginals(
     return np.einsum("c,cns->ns", shares, np.array([of_states for of_states, _ in found])), shares
 
 
-def _log_sum(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."] | np.floating:
+def _log_sum(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
     """Logarithm of the sum of exponentials along an axis; −inf where all are."""
     highest = values.max(axis=axis, keepdims=True)
     shift = np.where(np.isfinite(highest), highest, 0.0)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - shift).sum(axis=axis)) + shift.squeeze(axis)
+        # Of one axis alone NumPy makes a scalar, which is no array.
+        return np.asarray(np.log(np.exp(values - shift).sum(axis=axis)) + shift.squeeze(axis))
