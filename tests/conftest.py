@@ -5,11 +5,12 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -52,6 +53,14 @@ def spoil_json(request: pytest.FixtureRequest) -> Callable[[Path], None]:
             path.write_bytes(_DAMAGED_JSON[request.param])
 
     return spoil
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not checked: what is of the wrong type reaches the code, which must refuse it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,7 @@ def test_the_wall_of_a_wide_vessel_is_not_the_thin_ones_beside_it(tubes: Tubes) 
     assert graph.branch_indices[point] != at
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_of_different_shapes_are_refused(artery: np.ndarray) -> None:
     with pytest.raises(GridMismatchError, match="bring both to one grid"):
         centreline_classes(artery, artery[1:], artery, spacing_mm=MM)

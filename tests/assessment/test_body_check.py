@@ -16,7 +16,7 @@ def at(
     centre_mm: tuple[float, float, float], *, height_mm: float = 20.0, ml: float = 10.0, is_cut: bool = False
 ) -> Place:
     """A box of 20 mm around a point."""
-    centre = np.array(centre_mm)
+    centre = np.array(centre_mm, dtype=float)
     half = np.array([10.0, 10.0, height_mm / 2])
     points = np.array([centre - half, centre, centre + half])
     return Place(points, centre, points[0], points[2], ml, is_cut)

@@ -250,6 +250,7 @@ def test_empty_maps_have_no_scores(spine: np.ndarray, spider_map: SpiderMap) -> 
     assert scores.naming.all_levels_right is None
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_policy_is_refused(spine: np.ndarray, spider_map: SpiderMap) -> None:
     with pytest.raises(ConfigError, match="penalise, finite, skip"):
         evaluate(spider_map(spine), spider_map(spine), policy="mean")  # type: ignore[arg-type]

@@ -66,6 +66,7 @@ def test_a_missing_prediction_can_be_allowed_and_is_then_listed(folders: tuple[P
     assert len(result.cases) == 3
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_scoring_follows_its_options(folders: tuple[Path, Path]) -> None:
     seen: list[str] = []
 

@@ -25,7 +25,9 @@ def case_scores(
     named = tuple(
         NamedStructure("L5 vertebra", None, 0.0, "right" if n < num_right else "missed") for n in range(10)
     )
-    pairs = tuple(LabelFreeStructure(name, "vertebrae", value, 0.5) for name, value in dice.items() if value)
+    pairs = tuple(
+        LabelFreeStructure(name, "vertebrae", float(value), 0.5) for name, value in dice.items() if value
+    )
     return CaseScores(
         structures,
         NamingScores(named),

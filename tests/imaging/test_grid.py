@@ -64,6 +64,7 @@ def test_reoriented_affine_keeps_the_place_of_the_last_voxel() -> None:
     np.testing.assert_allclose(result @ [0, 4, 0, 1], affine @ [4, 5, 6, 1])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("shape", "change", "words"),
     [

@@ -129,6 +129,7 @@ def test_nan_and_infinity_are_refused_and_counted(oblique_grid: Grid, bad: float
         Volume(array, oblique_grid)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_complex_voxels_are_refused(oblique_grid: Grid) -> None:
     with pytest.raises(VolumeError, match="complex"):
         Volume(np.zeros(oblique_grid.shape, dtype=np.complex64), oblique_grid)

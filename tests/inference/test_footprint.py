@@ -1,7 +1,6 @@
 """What a network holds per pixel: counted on a network whose tensors can be counted by hand."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,17 +9,20 @@ from torch import Tensor, nn
 from nomina.inference import footprint
 from nomina.inference.footprint import pixel_bytes, tile_bytes
 from nomina.inference.segmenter import Segmenter
+from nomina.networks.la_caf import LACAF
+from nomina.networks.plain import PlainNet
+from nomina.networks.words import EncodedPrompts
 
-WORDS = SimpleNamespace(channel=torch.zeros(1), generic=torch.zeros(1), statements=())
+WORDS = EncodedPrompts(channel=torch.zeros(1, 1), generic=torch.zeros(1), statements=())
 
 
-class ThreeMaps(nn.Module):
+class ThreeMaps(PlainNet):
     """Five maps, then three of them, of which the first is let go."""
 
     divisor = 8
 
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # no backbone
         self.weight = nn.Parameter(torch.zeros(1000, 1000))
 
     def forward(self, patch: Tensor, words: object) -> Tensor:
@@ -47,11 +49,11 @@ def test_the_count_does_not_depend_on_the_picture(
     assert small >= 4 * (8 + 8 + 16)
 
 
-class ThreeCubes(nn.Module):
+class ThreeCubes(LACAF):
     """Three maps of a tile, and two of them that are returned."""
 
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # no backbone
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, tile: Tensor, words: object) -> Tensor:

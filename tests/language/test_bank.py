@@ -57,7 +57,7 @@ def test_centred_similarity_subtracts_the_mean_of_the_asked_sentences(bank):
 
 
 def test_a_zero_vector_has_similarity_zero():
-    bank = PromptBank(TEXTS[:2], np.array([[0, 0, 0], [1, 0, 0]]), PROVENANCE)
+    bank = PromptBank(TEXTS[:2], np.array([[0.0, 0, 0], [1, 0, 0]]), PROVENANCE)
     np.testing.assert_allclose(bank.similarity(), [[0, 0], [0, 1]])
 
 

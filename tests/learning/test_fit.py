@@ -37,7 +37,7 @@ from nomina.learning.training_state import STATE_FILE, TrainingState
 from nomina.networks.atm_net import ATMNetConfig
 from nomina.networks.checkpoint import load_checkpoint
 from nomina.networks.nnunet import NNUNetConfig
-from nomina.networks.plain import PlainConfig
+from nomina.networks.plain import PlainConfig, PlainNet
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.swin_unetr import SwinUNETRConfig
 
@@ -238,13 +238,17 @@ def test_nnunets_architecture_learns_by_sgd_with_deep_supervision(
     assert loaded.config.network == network
 
 
+class OneWeight(PlainNet):
+    """A network that is one number."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)  # no backbone
+        self.weight = torch.nn.Parameter(torch.tensor([[0.0]]))
+
+
 def test_the_average_follows_its_formula() -> None:
-    network = torch.nn.Linear(1, 1, bias=False)
-    state = TrainingState(
-        network,  # type: ignore[arg-type]
-        {"weight": torch.tensor([[0.0]])},
-        torch.optim.AdamW(network.parameters()),
-    )
+    network = OneWeight()
+    state = TrainingState(network, {"weight": torch.tensor([[0.0]])}, torch.optim.AdamW(network.parameters()))
     expected = 0.0
     for step, weight in enumerate((4.0, -2.0, 1.0), start=1):
         torch.nn.init.constant_(network.weight, weight)

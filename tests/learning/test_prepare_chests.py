@@ -95,6 +95,7 @@ def test_what_is_hidden_leaves_no_trace_not_even_thin_branches(box_chest: BoxChe
     np.testing.assert_array_equal(left.mask("left pulmonary vein"), truth.mask("left pulmonary vein"))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="annotated must be one of all, left"):
         prepare_lung_phantoms(tmp_path, ChestPhantoms(1, annotated="half"), CUBES)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from nomina.learning.batches import TrainingData
 from nomina.learning.prepared import PreparedDataset
 from nomina.learning.validate import validate
 from nomina.networks.atm_net import ATMNetConfig
-from nomina.networks.build import Network, build_network
+from nomina.networks.build import build_network
+from nomina.networks.plain import PlainNet
 from nomina.networks.predict import predict_slices
 from nomina.networks.residual_unet import ResidualUNetConfig
 from nomina.networks.words import EncodedPrompts, encode_prompts
@@ -26,13 +27,13 @@ STRUCTURES = ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc", "L4-L5
 WORDS = EncodedPrompts(channel=torch.zeros(6, 4), generic=torch.zeros(4), statements=())
 
 
-class Reader(nn.Module):
+class Reader(PlainNet):
     """Reads the class off the intensity: the image of these tests is the predicted class itself."""
 
     divisor = 4
 
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # no backbone
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, patch: Tensor, words: EncodedPrompts) -> Tensor:
@@ -50,7 +51,7 @@ def score(tmp_path: Path, make_prepared: MakePrepared) -> Callable[..., dict[str
         }
         dataset = make_prepared(tmp_path, cases)
         data = TrainingData(dataset.config, (), np.zeros(0), dataset.cases)
-        return validate(cast(Network, Reader().eval()), data, WORDS, num_slices=1)
+        return validate(Reader().eval(), data, WORDS, num_slices=1)
 
     return run
 

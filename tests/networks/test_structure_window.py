@@ -1,33 +1,31 @@
 """Where along A the network looks, and that nothing is found outside."""
 
-from typing import cast
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nomina.networks.build import Network
+from nomina.networks.plain import PlainNet
 from nomina.networks.predict import predict_slices, structure_window
 from nomina.networks.words import EncodedPrompts
 
 WORDS = EncodedPrompts(channel=torch.zeros(2, 4), generic=torch.zeros(4), statements=())
 
 
-class Bright(nn.Module):
+class Bright(PlainNet):
     """Calls every bright pixel a structure."""
 
     divisor = 4
 
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # no backbone
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, patch: Tensor, words: EncodedPrompts) -> Tensor:
         return 20 * torch.stack([0.5 - patch[:, 0], patch[:, 0] - 0.5], dim=1)
 
 
-NETWORK = cast(Network, Bright().eval())
+NETWORK = Bright().eval()
 
 
 def scan_with_structure(first: int, last: int, size: int = 90) -> np.ndarray:

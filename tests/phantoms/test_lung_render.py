@@ -103,6 +103,7 @@ def test_hu_fit_twelve_bits_with_air_around(chest: LungPhantom) -> None:
     assert array.max() <= 3071
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_contrast_is_refused(chest: LungPhantom) -> None:
     with pytest.raises(ConfigError, match="'t1'"):
         render_lung(chest, 0, "t1")  # type: ignore[arg-type]

@@ -148,6 +148,7 @@ def test_rendering_leaves_the_phantom_alone(spine: SpinePhantom) -> None:
     np.testing.assert_array_equal(spine.tissues, before)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_contrast_is_refused(spine: SpinePhantom) -> None:
     with pytest.raises(ConfigError, match="t1, t2, stir, pd, random"):
         render(spine, 0, "flair")  # type: ignore[arg-type]

@@ -174,7 +174,7 @@ def claimed_scheme(path: Path | str) -> str | None:
     return name if name in scheme_names() else None
 
 
-def present_values(array: Integer[np.ndarray, "i j k"]) -> tuple[int, ...]:
+def present_values(array: Integer[np.ndarray, "..."]) -> tuple[int, ...]:
     """The values of a label map other than background, ascending."""
     return tuple(int(value) for value in np.unique(array) if value)
 

@@ -83,4 +83,5 @@ def _log_sum(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "
     highest = values.max(axis=axis, keepdims=True)
     shift = np.where(np.isfinite(highest), highest, 0.0)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - shift).sum(axis=axis)) + shift.squeeze(axis)
+        # Of one axis alone NumPy makes a scalar, which is no array.
+        return np.asarray(np.log(np.exp(values - shift).sum(axis=axis)) + shift.squeeze(axis))

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter
 
@@ -38,6 +38,7 @@ class ModeScores:
     """For wrong prompts: whether the network could tell the prompt from the right one."""
 
 
+@runtime_checkable
 class Server(Protocol):
     """A trained network and the test scans of its run."""
 

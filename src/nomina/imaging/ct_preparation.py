@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Bool, Float, Num, UInt8
 from scipy import ndimage, sparse
 
 from nomina.config import config
@@ -145,9 +145,9 @@ class Resampling:
         return _resampled(array, self.matrices)
 
     def apply_box(
-        self, part: Num[np.ndarray, "i j k"], box: Box
+        self, part: Bool[np.ndarray, "i j k"], box: Box
     ) -> tuple[Float[np.ndarray, "i2 j2 k2"], Box]:
-        """Resamples an array that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
+        """Resamples a mask that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
         i, j, k = (reached_rows(matrix, along) for matrix, along in zip(self.matrices, box, strict=True))
         rows = (i, j, k)
         cut = [matrix[r, c] for matrix, r, c in zip(self.matrices, rows, box, strict=True)]
@@ -155,7 +155,8 @@ class Resampling:
 
 
 def _resampled(
-    array: Num[np.ndarray, "i j k"], matrices: tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]
+    array: Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"],
+    matrices: tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array],
 ) -> Float[np.ndarray, "i2 j2 k2"]:
     along_i, along_j, along_k = matrices
     planes = np.empty((array.shape[0], along_j.shape[0], along_k.shape[0]), dtype=np.float32)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from nomina.errors import VolumeError
 
@@ -84,11 +84,11 @@ class Grid:
             "RAS"[axis] if sign > 0 else "LPI"[axis] for axis, sign in _axis_directions(self.affine)
         )
 
-    def to_world(self, voxels: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def to_world(self, voxels: Num[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """Voxel indices (may be fractional) to RAS+ mm."""
         return np.asarray(voxels, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def to_voxels(self, world_mm: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def to_voxels(self, world_mm: Num[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """RAS+ mm to fractional voxel indices."""
         inverse = np.linalg.inv(self.affine)
         return np.asarray(world_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]

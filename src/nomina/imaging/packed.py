@@ -1,8 +1,7 @@
 """Reading no more than a file can rightly hold: compressed data by pieces, raw data by length."""
 
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
 
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
@@ -87,7 +86,7 @@ def _outside(name: str) -> VolumeError:
     )
 
 
-def unpack(packed: bytes | BinaryIO, max_bytes: int) -> bytearray:
+def unpack(packed: bytes | bytearray | memoryview | BufferedIOBase, max_bytes: int) -> bytearray:
     """Decompress gzip (one or more members) or zlib data, checksums included.
 
     Args:
@@ -119,7 +118,9 @@ def unpack(packed: bytes | BinaryIO, max_bytes: int) -> bytearray:
         ) from error
 
 
-def _unpack_member(stream: BinaryIO, piece: bytes, is_gzip: bool, result: bytearray, max_bytes: int) -> bytes:
+def _unpack_member(
+    stream: BufferedIOBase, piece: bytes, is_gzip: bool, result: bytearray, max_bytes: int
+) -> bytes:
     """Append one member to `result`; returns what was read beyond its end."""
     unpacker = isal_zlib.decompressobj(wbits=31 if is_gzip else 15)
     while not unpacker.eof:

@@ -222,14 +222,16 @@ class _InPlane:
         whole = (slice(0, array.shape[0]), slice(0, array.shape[1]), slice(0, array.shape[2]))
         return self._apply(array, whole, slice(None), slice(None), clip)
 
-    def apply_box(self, part: Num[np.ndarray, "i j k"], box: Box) -> tuple[Float[np.ndarray, "i j2 k2"], Box]:
-        """Resamples an array that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
+    def apply_box(
+        self, part: Bool[np.ndarray, "i j k"], box: Box
+    ) -> tuple[Float[np.ndarray, "i j2 k2"], Box]:
+        """Resamples a mask that is `part` inside `box` and 0 elsewhere; gives the output box it reaches."""
         rows_j, rows_k = reached_rows(self.along_j, box[1]), reached_rows(self.along_k, box[2])
         return self._apply(part, box, rows_j, rows_k), (box[0], rows_j, rows_k)
 
     def _apply(
         self,
-        array: Num[np.ndarray, "i j k"],
+        array: Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"],
         box: Box,
         rows_j: slice,
         rows_k: slice,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Integer, Num
+from jaxtyping import Bool, Integer, Real
 
 from nomina.errors import GridMismatchError, SchemeError, VolumeError
 from nomina.imaging.grid import Grid, canonical_axes, reoriented_affine
@@ -18,7 +18,7 @@ _Gridded = TypeVar("_Gridded", bound="_GriddedArray")  # not Self: beartype cann
 
 @dataclass(frozen=True, eq=False)
 class _GriddedArray:
-    array: Num[np.ndarray, "i j k"]
+    array: Real[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"]
     """Voxels; axes follow the columns of `grid.affine`."""
     grid: Grid
     """Where the voxels are."""

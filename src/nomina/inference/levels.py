@@ -249,7 +249,7 @@ def _rename_vertebrae(
         true: Rank of the disc instances.
     """
     known = (true > 0) & (said > 0)
-    moves = {int(rank): _moves(rank, said, true, known) for rank in np.unique(said[known])}
+    moves = {rank: _moves(rank, said, true, known) for rank in np.unique(said[known]).tolist()}
     if not moves:
         return bones
     result = bones.copy()

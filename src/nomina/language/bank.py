@@ -197,7 +197,7 @@ def _refuse_compressed(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _check_array(file: IO[bytes], num_bytes: int) -> None:
+def _check_array(file: IO[bytes] | zipfile.ZipExtFile, num_bytes: int) -> None:
     """Refuse an array whose header declares more than its member holds, before memory is taken for it."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):

@@ -108,6 +108,8 @@ def load_int8_bert(folder: Path) -> Bert:
     """
     try:
         settings = read_json(folder / "config.json")
+        if not isinstance(settings, dict):
+            raise ValueError(f"config.json holds {settings!r:.40}, expected an object")
         state = unpack_int8(folder / "model_int8.safetensors")
         with torch.device("meta"):
             model = Bert(settings)

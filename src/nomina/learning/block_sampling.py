@@ -63,9 +63,9 @@ class ChestIndex:
     entry: PreparedEntry
     table: Int8[np.ndarray, "256 3 n"]
     """What is known of each class by label value and half of the chest (`validity.answer_table`)."""
-    points: tuple[Integer[np.ndarray, "p 3"], ...]
+    points: tuple[Integer[np.ndarray, "_ 3"], ...]
     """For each class a sample of its voxels; empty when it is absent."""
-    distal: tuple[Integer[np.ndarray, "p 3"], ...]
+    distal: tuple[Integer[np.ndarray, "_ 3"], ...]
     """The same of its thin parts."""
     tissue: Integer[np.ndarray, "p 3"]
     """A sample of the voxels that are not air."""

@@ -88,7 +88,7 @@ class CaseIndex:
     entry: PreparedEntry
     counts: Integer[np.ndarray, "slices classes"]
     """Pixels of each class (0 background … n−1) in each slice."""
-    points: tuple[Float[np.ndarray, "p 2"], ...]
+    points: tuple[Float[np.ndarray, "_ 2"], ...]
     """For each class 1…n−1, in-plane pixel coordinates of a sample of its voxels; empty when absent."""
 
     @cached_property

@@ -5,7 +5,7 @@ block_task.BlockTask    blocks of voxels and classes    LA-CAF
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ Run = Callable[[Callable[[Any], Any]], Any]
 """The network as the loop hands it on: it takes a function of the bare network and returns its result."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """Everything about a training that its kind of network decides; it stays the same while training."""
 

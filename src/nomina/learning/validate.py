@@ -71,9 +71,9 @@ def _overlap(
 
 
 def _dice(
-    overlap: Integer[np.ndarray, "..."],
-    predicted: Integer[np.ndarray, "..."],
-    reference: Integer[np.ndarray, "..."],
+    overlap: Integer[np.ndarray, "..."] | np.integer,
+    predicted: Integer[np.ndarray, "..."] | np.integer,
+    reference: Integer[np.ndarray, "..."] | np.integer,
 ) -> Float[np.ndarray, "..."]:
     """Dice from voxel counts; nan where both are empty."""
     total = predicted + reference

@@ -71,8 +71,11 @@ def check_contract(folder: Path, header: Mapping[str, str] | None, actual: Mappi
     if not header or HEADER not in header:
         return
     try:
-        promised = _flat(parse_json(header[HEADER]))
-    except (ValueError, AttributeError, RecursionError) as error:
+        data = parse_json(header[HEADER])
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds {data!r:.40}, expected an object")
+        promised = _flat(data)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {folder}: the header of model.safetensors cannot be read ({error}); copy the whole "
             f"folder again"

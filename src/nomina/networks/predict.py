@@ -25,7 +25,7 @@ LOOK_STEP = 4
 class PredictedFacts:
     """What the network reads off the picture before any word is said, averaged over the slices of a scan."""
 
-    statements: tuple[Float[Tensor, "1 o"], ...]
+    statements: tuple[Float[Tensor, "1 _"], ...]
     """Probabilities of the sentences of each statement."""
     presence: Float[Tensor, " structures"]
     """Probability that each structure is in view."""
@@ -79,7 +79,6 @@ def predict_facts(
     return PredictedFacts(mixed, torch.cat(presence).amax(dim=0))
 
 
-@torch.inference_mode()
 def predict_slices(
     network: SliceNetwork,
     image: Float[np.ndarray, "i j k"],
@@ -104,10 +103,12 @@ def predict_slices(
     """
     before, after, _ = window.indices(image.shape[1])
     for where, patch, crop in _slice_batches(network, image[:, window], num_slices, batch_size):
-        logits = network(patch, words)[:, :, crop[0], crop[1]]
-        probabilities = F.pad(logits.float().softmax(dim=1), (0, 0, before, image.shape[1] - after))
-        probabilities[:, 0, :before] = 1
-        probabilities[:, 0, after:] = 1
+        # Inference mode lies around each pass alone: around the generator it would hold between two as well.
+        with torch.inference_mode():
+            logits = network(patch, words)[:, :, crop[0], crop[1]]
+            probabilities = F.pad(logits.float().softmax(dim=1), (0, 0, before, image.shape[1] - after))
+            probabilities[:, 0, :before] = 1
+            probabilities[:, 0, after:] = 1
         yield where, probabilities
 
 

@@ -7,6 +7,7 @@ Coordinates are float32 arrays that broadcast together. Distances are exact for 
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 Field = np.ndarray[Any, np.dtype[np.float32]]
 """A scalar per voxel of a box; its axes are i, j, k of the canvas."""
@@ -14,8 +15,8 @@ Field = np.ndarray[Any, np.dtype[np.float32]]
 Point = tuple[float, float, float]
 
 
-def ellipse(u: Field, v: Field, half_u: float | Field, half_v: float | Field) -> Field:
-    """Distance to the ellipse with these half axes."""
+def ellipse(u: Field, v: Field, half_u: float | Field, half_v: float | Field) -> Float[np.ndarray, "..."]:
+    """Distance to the ellipse with these half axes; float64 where one is a NumPy scalar of that type."""
     p, q = u / half_u, v / half_v
     level = p * p + q * q
     slope_u, slope_v = p / half_u, q / half_v

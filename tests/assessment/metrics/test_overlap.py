@@ -24,6 +24,7 @@ def test_dice_of_two_empty_masks_is_nan_and_of_one_empty_mask_is_zero() -> None:
     assert dice(empty, full) == dice(full, empty) == 0.0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_dice_refuses_masks_of_different_shape() -> None:
     with pytest.raises(GridMismatchError, match=r"\(2, 2, 2\).*\(2, 2, 3\)"):
         dice(np.ones((2, 2, 2), dtype=bool), np.ones((2, 2, 3), dtype=bool))

@@ -155,6 +155,7 @@ def test_empty_masks_give_nan_when_both_and_the_worst_value_when_one() -> None:
         assert nsd(one, tolerance=100.0) == 0.0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_of_different_shape_are_refused() -> None:
     with pytest.raises(GridMismatchError, match="one grid"):
         surface_distances(cube(), cube()[1:], spacing=VOXEL_UNITS)

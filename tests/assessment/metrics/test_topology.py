@@ -105,6 +105,7 @@ def test_trees_touch_at_as_many_places_as_they_cross() -> None:
     assert num_touching_places(artery, EMPTY) == 0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_of_different_shapes_are_refused(tube: np.ndarray) -> None:
     with pytest.raises(GridMismatchError, match="bring both to one grid"):
         centreline_overlap(tube, tube[1:], spacing_mm=MM)

@@ -66,7 +66,7 @@ class Canal:
         inside = (self._points[:, 2] >= low_mm) & (self._points[:, 2] <= high_mm)
         slices = np.unique(self._voxels[inside, 0])
         is_cut_on_one_side = (0 in slices) != (self._shape[0] - 1 in slices)
-        return is_cut_on_one_side and len(slices) * self._spacing_mm[0] < MIN_VISIBLE_MM
+        return bool(is_cut_on_one_side and len(slices) * self._spacing_mm[0] < MIN_VISIBLE_MM)
 
     def section(self, centre_mm: Point, up: Point) -> CanalSection:
         """The canal where the plane through a body or disc meets it.

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from nomina.errors import CaseError
 from nomina.imaging.doctor_anatomy import anatomy_findings
@@ -129,10 +129,10 @@ def _grid(shape: tuple[int, ...], axes: str, spacing_mm: tuple[float, float, flo
     return Grid((shape[0], shape[1], shape[2]), affine)
 
 
-def _array(path: Path) -> Num[np.ndarray, "i j k"]:
+def _array(path: Path) -> Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            array: Num[np.ndarray, "i j k"] = archive["data"]
+            array: np.ndarray = archive["data"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CaseError(f"{path.name} holds no readable array 'data' ({error}); download it again") from error
     if array.ndim != 3 or array.dtype.kind not in "biuf":
@@ -140,11 +140,11 @@ def _array(path: Path) -> Num[np.ndarray, "i j k"]:
     return array
 
 
-def _mask(path: Path, shape: tuple[int, ...]) -> Num[np.ndarray, "i j k"]:
+def _mask(path: Path, shape: tuple[int, ...]) -> Bool[np.ndarray, "i j k"]:
     array = _array(path)
     if array.shape != shape:
         raise CaseError(f"the {path.parent.name} mask has {array.shape} voxels, the scan {shape}")
-    mask: Num[np.ndarray, "i j k"] = array > 0
+    mask: Bool[np.ndarray, "i j k"] = array > 0
     if not (array[mask] == 1).all():
         raise CaseError(
             f"the {path.parent.name} mask holds values other than 0 and 1; expected a binary mask"
@@ -152,7 +152,9 @@ def _mask(path: Path, shape: tuple[int, ...]) -> Num[np.ndarray, "i j k"]:
     return mask
 
 
-def _hounsfield(stored: Num[np.ndarray, "i j k"], path: Path) -> Float[np.ndarray, "i j k"]:
+def _hounsfield(
+    stored: Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"], path: Path
+) -> Float[np.ndarray, "i j k"]:
     low, high = float(stored.min()), float(stored.max())
     if low < -0.01 or not 0.5 <= high <= 1.01:
         raise CaseError(
