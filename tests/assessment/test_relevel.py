@@ -177,6 +177,30 @@ def test_anchors_that_agree_are_taken(build: Callable, spine: np.ndarray) -> Non
     assert new_names(result) == ["L4", "L3", "L2", "L1", "T12", "T11"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ((4, 202), r"holds L4-L5 disc and L2 vertebra alone; .* segment with --all first"),
+        ((1, 201), r"holds L5-S1 disc and L5 vertebra alone"),
+        ((202, 3, 4), r"holds L4-L5 disc, L3 vertebra and L2 vertebra alone"),
+        ((1, 3, 5), r"holds L5 vertebra, L3 vertebra and L1 vertebra alone"),
+    ],
+)
+def test_a_map_of_only_some_levels_is_refused(
+    build: Callable, spine: np.ndarray, kept: tuple[int, ...], message: str
+) -> None:
+    """Its gaps are those between the levels asked for, so no gap says how high one level is."""
+    spine[~np.isin(spine, (100, *kept))] = 0
+    for label_map in (build(spine), in_nomina(build(spine))):
+        with pytest.raises(SchemeError, match=message):
+            by(label_map, "lowest disc is L4/5" if min(kept) > 1 else "lowest vertebra is L5")
+
+
+def test_the_only_level_of_a_map_is_what_the_anchor_says(build: Callable, spine: np.ndarray) -> None:
+    spine[~np.isin(spine, (3, 100))] = 0
+    assert new_names(by(build(spine), "lowest vertebra is L4")) == ["L4"]
+
+
 @pytest.mark.parametrize("num_lumbar", [4, 5, 6])
 def test_phantoms_with_four_to_six_lumbar_vertebrae_are_renamed_by_one_anchor(num_lumbar: int) -> None:
     config = SpineConfig(

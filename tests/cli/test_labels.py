@@ -89,6 +89,24 @@ def test_losses_are_said_on_stderr_and_in_json(spider_file: Path, tmp_path: Path
     assert "only partly visible, label 105" in result.stderr
 
 
+def test_a_map_of_which_nothing_can_be_said_is_refused(tmp_path: Path) -> None:
+    path, output = tmp_path / "lungs.nii.gz", tmp_path / "out.nii.gz"
+    nib.save(nib.Nifti1Image(np.array([0, 1, 2, 4] * 2, dtype=np.int16).reshape(2, 2, 2), AFFINE), path)
+    refused = runner.invoke(app, ["convert", str(path), str(output), "--from", "la_caf", "--to", "spider"])
+    assert isinstance(refused.exception, SchemeError)
+    assert "none of its structures has a value in scheme spider: left pulmonary artery" in str(
+        refused.exception
+    )
+    assert [found.name for found in tmp_path.iterdir()] == ["lungs.nii.gz"]
+
+
+def test_an_empty_map_stays_an_empty_map(tmp_path: Path) -> None:
+    path, output = tmp_path / "empty.nii.gz", tmp_path / "out.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), dtype=np.int16), AFFINE), path)
+    done = runner.invoke(app, ["convert", str(path), str(output), "--from", "la_caf", "--to", "spider"])
+    assert done.exit_code == 0
+
+
 def test_what_cannot_be_divided_is_refused_unless_it_is_left_out(tmp_path: Path) -> None:
     path, output = tmp_path / "mr.nii.gz", tmp_path / "out.nii.gz"
     array = np.array([0, 18, 19, 21, 5, 0, 0, 19], dtype=np.int16).reshape(2, 2, 2)

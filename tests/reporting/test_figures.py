@@ -100,6 +100,25 @@ def test_both_planes_have_one_scale_along_both_axes() -> None:
     assert axial.get_extent() == [0, 24, 0, 40]
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_scan_of_few_slices_gives_a_picture_of_bounded_width(is_empty: bool) -> None:
+    grid = Grid((512, 512, 4), np.diag([0.7, 0.7, 5.0, 1.0]))
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    labels[250:260, 250:260] = 0 if is_empty else 1
+    volume = Volume(np.random.default_rng(0).normal(size=grid.shape).astype(np.float32), grid)
+    figure = overlay_figure(volume, LabelMap(labels, grid, names={1: "L4 vertebra"}))
+    width, height = figure.get_size_inches()
+    assert width <= 24.0
+    assert height > 2.0
+    axial = figure.axes[1]
+    shown_mm, drawn_mm = axial.get_ylim(), axial.images[0].get_extent()[2:]
+    assert shown_mm[0] <= drawn_mm[0], "the whole axial plane is in the picture"
+    assert shown_mm[1] >= drawn_mm[1] - 1e-6
+    pixels(figure)
+    scales = [axes.get_window_extent().width / np.ptp(axes.get_xlim()) for axes in figure.axes]
+    assert np.allclose(scales, scales[0], rtol=0.05)
+
+
 def test_structures_are_filled_in_the_vocabularys_colours() -> None:
     _, (fill, _) = pictures(overlay_figure(*make_scan()))
     shown = {tuple(np.rint(colour * 255).astype(int)) for colour in fill.get_array()[..., :3].reshape(-1, 3)}

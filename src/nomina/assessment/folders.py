@@ -99,7 +99,9 @@ def evaluate_folders(
         try:
             check_complete(pairs)
         except CaseError as error:
-            raise CaseError(f"{predictions}: {error}") from error
+            raise CaseError(
+                f"{predictions}: {error}, or go on without them (--allow-missing, `allow_missing=True`)"
+            ) from error
     apart = {pair.case for pair in select_cases(pairs, exclude)}
     scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
     return summarise(

@@ -13,7 +13,7 @@ Without the lower end in view scores alone decide, and those of a network hang t
 calls the lowest discs too low and the highest ones right. Names are then reported as uncertain.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -212,8 +212,13 @@ def half_levels_mm(instances: Sequence[SpineInstance]) -> Float[np.ndarray, " ga
             for lower, upper in pairwise(instances)
         ]
     )
+    return np.array([np.median(gaps[about]) for about in gaps_about(gaps)])
+
+
+def gaps_about(gaps: Sized) -> list[slice]:
+    """Which gaps are about each one: five, of which it is the middle one except at the ends."""
     starts = [min(max(0, i - 2), max(0, len(gaps) - 5)) for i in range(len(gaps))]
-    return np.array([np.median(gaps[start : start + 5]) for start in starts])
+    return [slice(start, start + 5) for start in starts]
 
 
 def _steps(instances: Sequence[SpineInstance], states: Column, is_rudiment: bool) -> np.ndarray:

@@ -5,18 +5,20 @@ Masks stay as they are; only which value a vertebra or disc has can change. What
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 
 from nomina.anatomy.schemes import LabelScheme, load_scheme, partly_visible, present_values, smallest_dtype
 from nomina.assessment.level_anchors import Anchor, locate
+from nomina.assessment.level_column import UNREACHABLE, column
 from nomina.assessment.level_finding import (
     Given,
     LevelFinding,
     LevelFindings,
     decided_by,
+    gaps_about,
     identify_levels,
     is_possible,
 )
@@ -98,7 +100,8 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     Raises:
         PromptError: There is no anchor, one hits no structure, or they contradict each other or the number of
             levels in between.
-        SchemeError: The scheme is not known or has no value for a level.
+        SchemeError: The scheme is not known or has no value for a level, or the label map holds too few of
+            the levels in view to count from one to the next.
     """
     if not anchors:
         raise PromptError("no anchor was given; say what is known, for example 'lowest disc is L5/S1'")
@@ -107,6 +110,7 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     fixed = _fixed(anchors, spine, label_map)
     extras = frozenset(n for n in ("L6", "T13") if f"{n} vertebra" in scheme.labels.values())
     _refuse_unknown(anchors, scheme)
+    _refuse_some_levels(spine, scheme)
     given = Given(spine.end, fixed, extras, ANY_SHIFT)
     if not is_possible(spine.instances, given):
         raise PromptError(_contradiction(anchors, spine, label_map, extras))
@@ -163,6 +167,38 @@ def _refuse_unknown(anchors: Sequence[Anchor], scheme: LabelScheme) -> None:
             )
 
 
+def _refuse_some_levels(spine: LabelledSpine, scheme: LabelScheme) -> None:
+    """Refuse a map whose gaps do not say how high a level is, since most of them span levels left out.
+
+    One or the other level left out among its neighbours does no harm: the gap is seen to be too wide. Names
+    may be wrong here, so a jump in them is no reason by itself.
+    """
+    said = _names(spine, scheme)
+    names = [said[value] for value in spine.values]
+    is_wide = [_spans_levels(lower, upper) for lower, upper in pairwise(names)]
+    has_no_yardstick = any(2 * sum(is_wide[about]) >= len(is_wide[about]) for about in gaps_about(is_wide))
+    if len(names) == 2 or has_no_yardstick:
+        raise SchemeError(
+            f"the label map holds {', '.join(names[:-1])} and {names[-1]} alone; levels are counted from "
+            f"neighbour to neighbour: segment with --all first"
+        )
+
+
+def _spans_levels(lower: str, upper: str) -> bool:
+    """Whether by these names a level lies between, beyond the disc between two vertebrae or the like."""
+    states = column()
+    if lower not in states.names or upper not in states.names:
+        return False
+    first, last = states.index(lower), states.index(upper)
+    next_one = 2 if states.kinds[first] == states.kinds[last] else 1
+    return next_one < states.half_levels[first, last] < UNREACHABLE
+
+
+def _names(spine: LabelledSpine, scheme: LabelScheme) -> Mapping[int, str]:
+    """What the values of a label map mean."""
+    return {**scheme.partial, **scheme.names_in(set(spine.values))}
+
+
 def _contradiction(
     anchors: Sequence[Anchor], spine: LabelledSpine, label_map: LabelMap, extras: frozenset[str]
 ) -> str:
@@ -187,7 +223,7 @@ def _contradiction(
 
 
 def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) -> tuple[LevelChange, ...]:
-    names = {**scheme.partial, **scheme.names_in(set(spine.values))}
+    names = _names(spine, scheme)
     has_extra = [level.name for level in found.levels if level.name.split(" ")[0] in ("L6", "T13")]
     values = _values(scheme, has_extra)
     partial = {name: value for value, name in scheme.partial.items()}

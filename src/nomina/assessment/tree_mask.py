@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
+from nomina.anatomy.schemes import present_values
 from nomina.anatomy.structures import vocabulary
 from nomina.imaging.volume import LabelMap
 
@@ -33,3 +34,12 @@ def tree_mask(label_map: LabelMap, tree: Tree) -> Bool[np.ndarray, "i j k"]:
     """Voxels of all structures of a tree; values without a name belong to none."""
     values = [value for value, name in label_map.names.items() if tree_of(name) == tree]
     return np.isin(label_map.array, values)
+
+
+def tree_sides(label_map: LabelMap, tree: Tree) -> frozenset[str]:
+    """Sides that a label map shows of a tree by its names; both where it has a structure for the whole."""
+    present = set(present_values(label_map.array))
+    names = {name for value, name in label_map.names.items() if value in present and tree_of(name) == tree}
+    if WHOLE[tree] in names:
+        return frozenset({"left", "right"})
+    return frozenset(side for name in names if (side := vocabulary()[name].side))

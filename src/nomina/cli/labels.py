@@ -63,10 +63,16 @@ def convert_file(
     from nomina.anatomy.conversion import FORMAT, convert
     from nomina.anatomy.schemes import load_scheme, read_label_map
     from nomina.cli.new_label_map import refuse_overwriting, write_with_record
+    from nomina.errors import SchemeError
 
     target = load_scheme(to)
     refuse_overwriting(source, output, FORMAT)
     conversion = convert(read_label_map(source, scheme=from_), target, leave_out=leave_out or ())
+    if conversion.lost and not conversion.label_map.array.any():
+        raise SchemeError(
+            f"{source}: none of its structures has a value in scheme {target.name}: "
+            f"{'; '.join(conversion.lost)}; `nomina labels list` shows what each scheme can say"
+        )
     write_with_record(conversion.label_map, output, {"source": source.name} | conversion.as_plain())
     for sentence in (*conversion.lost, *conversion.notes):
         typer.echo(sentence, err=True)

@@ -40,6 +40,7 @@ def with_anchors(
 
     Raises:
         PromptError: An anchor hits no structure, or they contradict each other; see `relevel`.
+        SchemeError: Too few levels were found to count from one to the next.
     """
     found = relevel(named_label_map(naming.classes, grid, structures, structures, structures), anchors)
     new = dict.fromkeys(level.new_name for level in found.levels if level.new_name not in structures)

@@ -18,7 +18,10 @@ from nomina.imaging.volume import LabelMap, Volume
 from nomina.reporting.sidecar import DISCLAIMER
 
 HEIGHT_INCH = 7.0
-"""Height of the picture's planes [choice]."""
+"""Height of the picture's planes [choice] …"""
+
+MAX_WIDTH_INCH = 24.0
+"""… which is lower where the picture would be wider than this: scans of few slices are flat [choice]."""
 
 MARGIN_SHARE = 0.13
 """Room for names on either side of the sagittal plane, as a share of the planes' height."""
@@ -82,9 +85,11 @@ def overlay_figure(volume: Volume, label_map: LabelMap, *, title: str = "") -> F
         )
     volume, label_map = volume.canonical(), label_map.canonical()
     sagittal, axial = _sagittal(volume, label_map), _axial(volume, label_map)
-    height, margin = sagittal.size_mm[0], MARGIN_SHARE * sagittal.size_mm[0]
+    height = max(sagittal.size_mm[0], axial.size_mm[0])
+    margin = MARGIN_SHARE * height
     widths = [sagittal.size_mm[1] + 2 * margin, max(axial.size_mm[1], MIN_AXIAL_MM)]
-    figure = Figure(figsize=(sum(widths) * HEIGHT_INCH / height + 0.3, HEIGHT_INCH + 0.75), facecolor="black")
+    height_inch = min(HEIGHT_INCH, (MAX_WIDTH_INCH - 0.3) * height / sum(widths))
+    figure = Figure(figsize=(sum(widths) * height_inch / height + 0.3, height_inch + 0.75), facecolor="black")
     FigureCanvasAgg(figure)
     frame = {"left": 0.01, "right": 0.99, "bottom": 0.055, "top": 0.93, "wspace": 0.02}
     left, right = figure.subplots(1, 2, width_ratios=widths, gridspec_kw=frame)

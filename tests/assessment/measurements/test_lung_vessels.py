@@ -129,10 +129,44 @@ def test_a_coarse_grid_gives_volumes_and_a_reason(tubes: Tubes) -> None:
 
 
 def test_trees_that_are_named_by_side_count_as_one(vessels: LabelMap) -> None:
-    names = {1: "left pulmonary artery", 2: "right pulmonary vein"}
+    names = {1: "left pulmonary artery", 2: "left pulmonary vein"}
     assert values(measure_lung_vessels(replace(vessels, names=names))) == values(
         measure_lung_vessels(vessels)
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ({2: "right pulmonary vein"}, "veins: only the right side is in the map"),
+        ({1: "left pulmonary artery"}, "arteries: only the left side is in the map"),
+        ({1: "pulmonary trunk"}, "arteries: neither side is in the map"),
+        (
+            {1: "left pulmonary artery", 2: "right pulmonary vein"},
+            "arteries: only the left side is in the map; veins: only the right side is in the map",
+        ),
+        ({1: "right pulmonary artery", 2: "right pulmonary vein"}, ""),
+        ({1: "right pulmonary artery", 3: "left pulmonary artery"}, ""),
+    ],
+)
+def test_arteries_and_veins_of_other_sides_are_not_compared(
+    vessels: LabelMap, names: dict[int, str], reason: str
+) -> None:
+    array = vessels.array.copy()
+    if 3 in names:
+        array[(array == 1) & (np.indices(array.shape)[1] < 22)] = 3
+    found = measure_lung_vessels(replace(vessels, array=array, names=NAMES | names))
+    (ratio,) = [m for m in found if m.quantity == "artery_vein_ratio"]
+    assert (ratio.reason, math.isnan(ratio.value)) == (reason, bool(reason))
+
+
+def test_in_a_lung_only_its_own_side_counts(vessels: LabelMap) -> None:
+    array = vessels.array.copy()
+    array[(array == 2) & (np.indices(array.shape)[1] < 26)] = 1
+    right_only = replace(vessels, array=array, names=NAMES | {2: "right pulmonary vein"})
+    found = values(measure_lung_vessels(right_only, lungs_of(vessels)))
+    assert found["pulmonary artery", "right lung", "artery_vein_ratio"] > 0
+    assert math.isnan(found["pulmonary artery", "total", "artery_vein_ratio"])
 
 
 PARTIAL = "marked as only partly visible"

@@ -34,7 +34,7 @@ from nomina.anatomy.schemes import partly_visible, present_values
 from nomina.assessment.artery_vein import nearest_points
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT, lung_sides
 from nomina.assessment.measurements.measurement import PARTIAL, Measurement
-from nomina.assessment.tree_mask import WHOLE, Tree, tree_mask, tree_of
+from nomina.assessment.tree_mask import WHOLE, Tree, tree_mask, tree_of, tree_sides
 from nomina.assessment.vessel_tree import Branch, VesselGraph, vessel_graph
 from nomina.imaging.volume import LabelMap
 
@@ -54,6 +54,9 @@ MAX_SPACING_MM = 1.25
 BLOOD = ("bv5_ml", "bv5_10_ml", "bv10_ml")
 """Quantities by section: below 5 mm², 5 to 10 mm², 10 mm² and more."""
 
+TREES: Mapping[Tree, str] = {"artery": "arteries", "vein": "veins"}
+"""What reasons call the trees."""
+
 PLACES: Mapping[str, tuple[int, ...]] = {
     "total": (LEFT, RIGHT, OUTSIDE),
     "left lung": (LEFT,),
@@ -66,8 +69,8 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
     """Volumes, artery-vein ratio and blood by section, in total and per lung.
 
     For each tree: `volume_ml`, `bv5_ml`, `bv5_10_ml`, `bv10_ml` and `bv5_share` (of the volume); for arteries
-    also `artery_vein_ratio`, their volume over that of the veins. A tree of which a structure is marked as
-    only partly visible gets a reason instead of values.
+    also `artery_vein_ratio`, their volume over that of the veins, where the map shows the same sides of both.
+    A tree of which a structure is marked as only partly visible gets a reason instead of values.
 
     Args:
         label_map: Holds arteries or veins; which structures are a tree, `nomina.assessment.tree_mask` says.
@@ -104,7 +107,7 @@ def measure_lung_vessels(label_map: LabelMap, lungs: LabelMap | None = None) -> 
             results += _blood(
                 structure, place, None if sections is None else sections[here], label_map.grid.voxel_volume_ml
             )
-    return (*results, *_ratios(volumes))
+    return (*results, *_ratios(volumes, {tree: tree_sides(label_map, tree) for tree in WHOLE}))
 
 
 def voxel_sections_mm2(
@@ -182,7 +185,9 @@ def _blood(
     return [*results, Measurement(structure, "bv5_share", float(bins[0] / bins.sum()), place)]
 
 
-def _ratios(volumes: Mapping[tuple[str, str], float]) -> list[Measurement]:
+def _ratios(
+    volumes: Mapping[tuple[str, str], float], sides: Mapping[Tree, frozenset[str]]
+) -> list[Measurement]:
     results = []
     for (structure, place), volume_ml in volumes.items():
         if structure != WHOLE["artery"]:
@@ -191,10 +196,26 @@ def _ratios(volumes: Mapping[tuple[str, str], float]) -> list[Measurement]:
         if math.isnan(volume_ml) or math.isnan(veins_ml):
             reason = PARTIAL if math.isnan(volume_ml) else f"{WHOLE['vein']}: {PARTIAL}"
             results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
+        elif veins_ml and volume_ml and (reason := _other_sides(sides, place)):
+            results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
         elif veins_ml and volume_ml:
             results.append(Measurement(structure, "artery_vein_ratio", volume_ml / veins_ml, place))
         else:
-            what = "arteries" if not volume_ml else "veins"
+            what = TREES["vein" if volume_ml else "artery"]
             reason = f"there are no {what} here"
             results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
     return results
+
+
+def _other_sides(sides: Mapping[Tree, frozenset[str]], place: str) -> str:
+    """Why arteries and veins of a place cannot be compared; empty where the map shows the same sides."""
+    asked = {"left lung": {"left"}, "right lung": {"right"}}.get(place, {"left", "right"})
+    if sides["artery"] & asked == sides["vein"] & asked:
+        return ""
+    return "; ".join(
+        f"{what}: only the {next(iter(sides[tree]))} side is in the map"
+        if sides[tree]
+        else f"{what}: neither side is in the map"
+        for tree, what in TREES.items()
+        if len(sides[tree]) < 2
+    )
