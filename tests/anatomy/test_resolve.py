@@ -319,7 +319,7 @@ def test_where_a_model_knows_nothing_alike_it_says_what_it_knows() -> None:
     with pytest.raises(PromptError) as refusal:
         resolve("right lung", within=["pulmonary vein", "pulmonary artery"])
     assert str(refusal.value) == (
-        "this model does not know 'right lung'; it knows pulmonary artery, pulmonary vein"
+        "this model does not know 'right lung'; known: pulmonary artery, pulmonary vein"
     )
 
 
