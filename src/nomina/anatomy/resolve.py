@@ -14,7 +14,7 @@ from functools import cache
 from nomina.anatomy.expressions import Expression, without
 from nomina.anatomy.phrase_items import Sentence, sentences
 from nomina.anatomy.phrase_relations import compiled
-from nomina.anatomy.phrase_words import is_negated, normalise, read_words
+from nomina.anatomy.phrase_words import UNKNOWN_WORD, is_negated, normalise, read_words
 from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
 
@@ -124,7 +124,9 @@ def explain(text: str, *, within: Collection[str] | None = None, denial: str = T
         if not meant:
             raise PromptError("the phrase is empty")
     except PromptError as error:
-        raise PromptError(f"{text[:80]!r} is not understood: {error}{_hint(text, allowed)}") from None
+        raise PromptError(
+            f"{text[:80]!r} is not understood: {error}{_hint(text, allowed, str(error))}"
+        ) from None
     targets = [target for expression in meant for target in _restrict(expression, allowed, denial)]
     return Explanation(
         text,
@@ -135,11 +137,14 @@ def explain(text: str, *, within: Collection[str] | None = None, denial: str = T
     )
 
 
-def _hint(text: str, allowed: Collection[str]) -> str:
+def _hint(text: str, allowed: Collection[str], problem: str) -> str:
     if is_negated(text):  # What is like the phrase is then what is not wanted.
         return ""
     near = nearest_phrases(text, allowed)
-    return f". Nearest known: {', '.join(map(repr, near))}" if near else ", and nothing known is like it"
+    if near:
+        return f". Nearest known: {', '.join(map(repr, near))}"
+    # Every other refusal says what to do, or that there is no such thing.
+    return ", and nothing known is like it" if problem.startswith(UNKNOWN_WORD) else ""
 
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
