@@ -171,7 +171,11 @@ def test_two_parts_share_a_label_and_a_whole_takes_its_parts_in() -> None:
     assert (two.label_map.array == 61).sum() == 2 * 4 * 32
     whole = only_asked(segmentation(column()), resolve_targets(["canal at L3; canal"]))
     assert (whole.label_map.array == 61).sum() == 2 * 4 * 80
-    assert whole.provenance["notes"] == ["n"]
+    assert whole.provenance["notes"] == [
+        "n",
+        "'spinal canal at L3 vertebra' lies within 'spinal canal', which was asked too; it has no value of "
+        "its own",
+    ]
 
 
 def test_what_gives_a_height_is_needed_though_not_asked() -> None:

@@ -239,6 +239,32 @@ def test_a_vertebra_without_a_disc_has_the_certainty_of_the_nearest() -> None:
     assert found["L5 vertebra"].presence == "present"
 
 
+@pytest.mark.parametrize(
+    ("disc", "other", "expected"),
+    [
+        ("L4-L5 disc", "L5-S1 disc", {"L5": "it may be the S1 vertebra", "L4": "it may be the L5 vertebra"}),
+        ("L4-L5 disc", "L3-L4 disc", {"L5": "it may be the L4 vertebra", "L3": "it may be the L2 vertebra"}),
+        ("L3-L4 disc", "L2-L3 disc", {"L5": "it may be the L4 vertebra", "L4": "it may be the L3 vertebra"}),
+        ("L4-L5 disc", "L5-L6 disc", {"L5": "it may be the L6 vertebra", "L3": None}),
+        ("L5-S1 disc", "L5-L6 disc", {"L5": None, "L4": None}),
+        ("L4-L5 disc", "L4-L5 disc", {"L5": None, "L4": None, "L3": None}),
+    ],
+)
+def test_the_other_name_of_a_vertebra_is_the_one_on_its_own_side_of_the_nearest_disc(
+    disc: str, other: str, expected: dict[str, str | None]
+) -> None:
+    """One disc was found: L5 lies below L4-L5, L4 above it."""
+    classes = column((1, 2, 3))
+    classes[classes > 6] = 0
+    naming = LevelNaming(classes, 1.0, dict([level(disc, 0.5, other)]))
+    sure = np.full(classes.shape, 255, dtype=np.uint8)
+    found = judge(naming, sure, GRID, STRUCTURES, None, (0, 79))
+    for name, words in expected.items():
+        reason = found[f"{name} vertebra"].reason
+        assert "its level is uncertain (0.50)" in reason
+        assert (words in reason) if words else ("may be" not in reason), (name, reason)
+
+
 def test_partly_visible_vertebrae_of_real_reference_label_maps_are_recognised(shared_data: Path) -> None:
     root = shared_data / "spider_t2space"
     names = [f"{level} vertebra" for level in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9")]

@@ -43,9 +43,17 @@ def test_words_for_two_checkpoints_are_told_apart() -> None:
     assert "spine-mr knows L4 vertebra; vessels knows left pulmonary artery" in str(refusal.value)
 
 
-def test_words_for_none_are_refused() -> None:
-    with pytest.raises(PromptError, match="T3"):
-        shipped_for(["T3 vertebra"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("T3 vertebra", "no shipped model knows 'T3 vertebra'; nearest known: L4 vertebra, L5 vertebra"),
+        ("sacrum", "no shipped model knows 'sacrum'; nearest known: L5 vertebra, L4-L5 disc, L4 vertebra"),
+    ],
+)
+def test_words_for_none_are_refused_with_the_nearest_of_all_shipped_models(words: str, message: str) -> None:
+    with pytest.raises(PromptError) as refusal:
+        shipped_for([words])
+    assert str(refusal.value) == message
 
 
 def test_checkpoints_are_known_by_modality_and_by_name(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def _share(items: list[Item]) -> list[Item]:
 
 
 def _refuse_unclear(before: Item, item: Item) -> None:
-    """Refuse "vertebrae above L2 and L5" and "canal at L3 and cord", which can mean two things."""
+    """Refuse "vertebrae above L2 and L5", "canal at L3 and cord", "L3 and L4 canal": two things each."""
     is_related = before.relation is not None or (_is_tube(before) and not _is_whole(before))
     follows = item.is_bare or (item.relation == 0)
     one_is_cut = _is_tube(before) and _is_tube(item) and _is_whole(before) != _is_whole(item)
@@ -157,7 +157,8 @@ def _refuse_unclear(before: Item, item: Item) -> None:
             f"{before.text!r} and {item.text!r}: it is not clear whether the levels are for both; say the "
             f"levels for each, or 'all'"
         )
-    if ((is_related or is_pair_of_one) and follows) or one_is_cut:
+    levels_first = before.is_bare and _is_tube(item) and item.words[0].kind in ("level", "region")
+    if ((is_related or is_pair_of_one) and follows) or one_is_cut or (levels_first and before.of("level")):
         raise PromptError(
             f"{item.text!r} after {before.text!r} can mean two things; say each in full, apart by a semicolon"
         )

@@ -26,6 +26,9 @@ from nomina.anatomy.phrase_items import Item
 from nomina.anatomy.structures import structure, vocabulary
 from nomina.errors import PromptError
 
+MR_WEIGHTINGS = ("T1", "T2")
+"""Levels that are also names of MR weightings."""
+
 _PLURALS = {"vertebra": "vertebrae", "disc": "discs", "spine": "spine", "everything": "everything"}
 
 
@@ -58,6 +61,13 @@ def _check_words(item: Item) -> None:
     sided = item.of("side")
     if sided and not item.of("lung noun"):
         raise PromptError(f"{item.text!r}: only structures of the lungs and the heart have a side here")
+    tubes = [word.text for word in item.of("name") if word.text in ("spinal canal", "spinal cord")]
+    if tubes and item.of("level"):  # "T2 spinal canal", which may be of a T2-weighted scan
+        level = item.of("level")[0].text
+        raise PromptError(
+            f"{item.text!r} is not the name of one structure; say {tubes[0]!r}, or "
+            f"'{tubes[0]} at the level of {level}'"
+        )
     if item.of("phrase", "name", "lung noun", "side"):
         raise PromptError(f"{item.text!r} is not the name of one structure")
     if item.of("position"):
@@ -155,7 +165,7 @@ def _both_discs(level: str) -> Expression:
 
 def _other_meaning(level: str) -> tuple[str, ...]:
     """What a level without a noun could also mean."""
-    if level in ("T1", "T2"):
+    if level in MR_WEIGHTINGS:
         return (f"{level!r} is read as the vertebra, not as the MR weighting",)
     if level.startswith("C"):
         return (f"{level!r} is read as the vertebra, not as the nerve root or cord segment of that name",)

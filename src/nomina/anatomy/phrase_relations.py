@@ -13,7 +13,7 @@ from nomina.anatomy.expressions import Expression, of_kind, several, single, sta
 from nomina.anatomy.levels import REGIONS, levels_of
 from nomina.anatomy.lexicon import Word
 from nomina.anatomy.phrase_items import Item, item_of
-from nomina.anatomy.phrase_levels import plain
+from nomina.anatomy.phrase_levels import MR_WEIGHTINGS, plain
 from nomina.anatomy.phrase_lung import lung
 from nomina.anatomy.structures import structure, vocabulary
 from nomina.errors import PromptError
@@ -183,7 +183,7 @@ def _ends(words: Sequence[Word], noun: str) -> tuple[str, str] | Expression:
 
 
 def _has_uncut_head(item: Item) -> bool:
-    """True for a canal or cord before levels or beside a region: "canal of L3", "lumbar spinal canal".
+    """True for a canal or cord beside levels or a region: "canal of L3", "L3 canal", "lumbar spinal canal".
 
     A level before it may be an MR weighting: "T2 spinal canal".
     """
@@ -192,7 +192,10 @@ def _has_uncut_head(item: Item) -> bool:
         return False
     before, after = item.words[: names[0]], item.words[names[0] + 1 :]
     fits = all(word.kind in ("level", "region", "join", "noun", "level word") for word in after)
-    return fits and all(word.kind == "region" for word in before)
+    return fits and all(
+        word.kind in ("region", "level", "join", "level word") and word.text not in MR_WEIGHTINGS
+        for word in before
+    )
 
 
 def _cut(item: Item, rest: Sequence[Word]) -> Expression:

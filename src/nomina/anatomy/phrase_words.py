@@ -11,6 +11,9 @@ from nomina.anatomy.spelling import corrected
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import PromptError
 
+UNKNOWN_WORD = "unknown word"
+"""How the refusal of a word begins that is in no list."""
+
 _OPENING = re.compile(
     r"^\s*(?:please\s+)?(?:segment|show|find|give|outline|mark|highlight|extract)\s+(?:me\s+)?"
 )
@@ -93,7 +96,7 @@ def _read(text: str) -> tuple[list[Word], tuple[str, ...]]:
             words.append(word)
     if unknown:
         quoted = ", ".join(repr(token[:40]) for token in unknown)
-        raise PromptError(f"unknown {'word' if len(unknown) == 1 else 'words'} {quoted}")
+        raise PromptError(f"{UNKNOWN_WORD}{'s' if len(unknown) > 1 else ''} {quoted}")
     return _bind_numbers(words), tuple(corrections)
 
 

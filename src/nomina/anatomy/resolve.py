@@ -14,13 +14,16 @@ from functools import cache
 from nomina.anatomy.expressions import Expression, without
 from nomina.anatomy.phrase_items import Sentence, sentences
 from nomina.anatomy.phrase_relations import compiled
-from nomina.anatomy.phrase_words import is_negated, normalise, read_words
+from nomina.anatomy.phrase_words import UNKNOWN_WORD, is_negated, normalise, read_words
 from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
 
 LIKE = 0.65
 """Share of letters in common from which a known phrase is offered for an unknown one [choice: from 0.64 to
 0.66 every misspelt name of tests/anatomy/words.yaml is offered what it means, and no strange word is]."""
+
+THIS_MODEL = "this model does not know"
+"""How the refusal of a structure begins that is not among those that may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,15 @@ def resolve(text: str, *, within: Collection[str] | None = None) -> tuple[Struct
     return _whole(explain(text, within=within).targets)
 
 
-def resolve_targets(texts: Iterable[str], within: Collection[str] | None = None) -> tuple[Target, ...]:
+def resolve_targets(
+    texts: Iterable[str], within: Collection[str] | None = None, *, denial: str = THIS_MODEL
+) -> tuple[Target, ...]:
     """The structures, and parts of structures, that several phrases name, in the order named, each once.
+
+    Args:
+        texts: The phrases.
+        within: See `resolve`.
+        denial: See `explain`.
 
     Raises:
         PromptError: There is no phrase, or some are not understood (see `resolve`): all of them are named.
@@ -84,7 +94,7 @@ def resolve_targets(texts: Iterable[str], within: Collection[str] | None = None)
     faults: list[str] = []
     for text in texts:
         try:
-            found += explain(text, within=within).targets
+            found += explain(text, within=within, denial=denial).targets
         except PromptError as error:
             faults.append(str(error))
     if faults:
@@ -96,8 +106,13 @@ def resolve_targets(texts: Iterable[str], within: Collection[str] | None = None)
     return tuple(dict.fromkeys(found))
 
 
-def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
+def explain(text: str, *, within: Collection[str] | None = None, denial: str = THIS_MODEL) -> Explanation:
     """What a phrase names, whole structures and parts, with its expression, corrections and warnings.
+
+    Args:
+        text: See `resolve`.
+        within: See `resolve`.
+        denial: Words before the name of a structure that is not in `within`: who does not know it.
 
     Raises:
         PromptError: As `resolve`, but for parts of structures.
@@ -109,8 +124,10 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
         if not meant:
             raise PromptError("the phrase is empty")
     except PromptError as error:
-        raise PromptError(f"{text[:80]!r} is not understood: {error}{_hint(text, allowed)}") from None
-    targets = [target for expression in meant for target in _restrict(expression, allowed)]
+        raise PromptError(
+            f"{text[:80]!r} is not understood: {error}{_hint(text, allowed, str(error))}"
+        ) from None
+    targets = [target for expression in meant for target in _restrict(expression, allowed, denial)]
     return Explanation(
         text,
         tuple(dict.fromkeys(targets)),
@@ -120,11 +137,14 @@ def explain(text: str, *, within: Collection[str] | None = None) -> Explanation:
     )
 
 
-def _hint(text: str, allowed: Collection[str]) -> str:
+def _hint(text: str, allowed: Collection[str], problem: str) -> str:
     if is_negated(text):  # What is like the phrase is then what is not wanted.
         return ""
     near = nearest_phrases(text, allowed)
-    return f". Nearest known: {', '.join(map(repr, near))}" if near else ", and nothing known is like it"
+    if near:
+        return f". Nearest known: {', '.join(map(repr, near))}"
+    # Every other refusal says what to do, or that there is no such thing.
+    return ", and nothing known is like it" if problem.startswith(UNKNOWN_WORD) else ""
 
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
@@ -170,7 +190,7 @@ def _group_phrases(names: Collection[str]) -> list[str]:
     return [*regional, *(f"all {plurals[kind]}" for kind in plurals if kind in dict(sorts)), "everything"]
 
 
-def _restrict(expression: Expression, allowed: Collection[str]) -> list[Target]:
+def _restrict(expression: Expression, allowed: Collection[str], denial: str) -> list[Target]:
     """The targets of an expression that may be asked for; all of them, unless it is a group."""
     wanted = [*expression.members, *expression.at]
     inside = [item for item in expression.members if item.name in allowed]
@@ -178,9 +198,9 @@ def _restrict(expression: Expression, allowed: Collection[str]) -> list[Target]:
     if outside and not (expression.is_group and inside):
         near = _neighbours(outside[0], allowed)
         known = sorted(allowed, key=list(vocabulary()).index)
-        hint = f"nearest known: {_listed(near)}" if near else f"it knows {_listed(known) or 'nothing'}"
+        hint = f"nearest known: {_listed(near)}" if near else f"known: {_listed(known) or 'nothing'}"
         unknown = _listed([f"'{item.name}'" for item in outside])
-        raise PromptError(f"this model does not know {unknown}; {hint}")
+        raise PromptError(f"{denial} {unknown}; {hint}")
     at = tuple(item.name for item in expression.at)
     return [Target(item, at) for item in inside]
 
@@ -191,7 +211,10 @@ def _listed(names: list[str]) -> str:
 
 
 def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:
-    """The allowed structures nearest to `wanted`: its whole, its parts, then its kind, by place."""
+    """The allowed structures nearest to `wanted`: its whole, its parts, then its kind, by place.
+
+    In the spine everything is near; elsewhere only what is of one kind, or is spelled alike.
+    """
     order = list(vocabulary())
     place = order.index(wanted.name)
 
@@ -200,4 +223,10 @@ def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:
         is_part = found.part_of == wanted.name
         return name != wanted.part_of, not is_part, found.kind != wanted.kind, abs(order.index(name) - place)
 
-    return [name for name in sorted(allowed, key=rank) if rank(name)[:3] != (True, True, True)][:3]
+    def is_of_spine(name: str) -> bool:
+        return structure(name).region.endswith("spine")
+
+    near = [name for name in sorted(allowed, key=rank) if rank(name)[:3] != (True, True, True)]
+    if not near and is_of_spine(wanted.name):
+        near = [name for name in sorted(allowed, key=rank) if is_of_spine(name)]
+    return near[:3] or nearest_phrases(wanted.name, allowed)

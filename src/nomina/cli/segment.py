@@ -368,7 +368,9 @@ def _print_table(job: "Job", result: "Segmentation") -> None:
         rows.append((verdict.structure, verdict.presence, score, volume, remark(verdict)))
     print_lines(rows, right_aligned=(2, 3))
     if not all(verdict.is_calibrated for verdict in result.verdicts):
-        typer.echo("note: scores are not all calibrated; those that are not only order verdicts", err=True)
+        typer.echo(
+            "note: scores marked as not calibrated are no probabilities: they only rank verdicts", err=True
+        )
     for note in result.provenance.get("notes", ()):
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {job.label_map} and {job.sidecar.name}", err=True)

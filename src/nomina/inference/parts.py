@@ -79,7 +79,7 @@ def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segment
 
     Returns:
         The same grid; a verdict for each asked structure, in the order asked; a note for each structure that
-        is given in part.
+        is given in part, and for each part of a structure that is given whole.
     """
     source = segmentation.label_map
     array = np.zeros_like(source.array)
@@ -93,6 +93,12 @@ def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segment
         if all(heights):
             mask, verdict = _parts(source, name, heights, of)
             notes.append(f"{name} is given in part: at {', at '.join(' to '.join(at) for at in heights)}")
+        else:
+            notes += [
+                f"'{target}' lies within {name!r}, which was asked too; it has no value of its own"
+                for target in dict.fromkeys(targets)
+                if target.structure.name == name and target.at
+            ]
         array[mask] = source.value_of(name)
         verdicts.append(verdict)
     return replace(

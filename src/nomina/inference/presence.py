@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from nomina.anatomy.levels import LEVELS_UPWARDS
 from nomina.assessment.calibration import SURE_SCORE, VerdictCalibration
 from nomina.assessment.level_finding import LevelFinding
-from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.assessment.spine_levels import level_shift, spine_kind, spine_rank
 from nomina.errors import VolumeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
@@ -237,16 +238,32 @@ def _doubts(name: str, found: _Found) -> Iterator[str]:
     if found.agreement < AGREED:
         yield "slices disagree on its level"
     if found.level is not None and not found.level.is_sure:
-        kind = spine_kind(name) or ""
         other = _other_name(name, found.level)
-        yield f"its level is uncertain ({found.level.confidence:.2f}), it may be the {other} {kind}"
+        may_be = f", it may be the {other}" if other else ""
+        yield f"its level is uncertain ({found.level.confidence:.2f}){may_be}"
         yield found.reason
 
 
-def _other_name(name: str, level: LevelFinding) -> str:
-    """Level that a structure would have if its disc had its next likely name."""
-    other = level.other.removesuffix(" disc")
-    return other if spine_kind(name) == "disc" else other.split("-")[0]
+def _other_name(name: str, disc: LevelFinding) -> str | None:
+    """The name that a vertebra or disc would have if the disc nearest to it had its next likely name.
+
+    A vertebra below that disc takes the lower half of its name, one above it the upper half.
+
+    Returns:
+        None where it would keep its name, or where the ladder of levels ends before.
+    """
+    kind = spine_kind(name)
+    here, there = (text.removesuffix(" disc").split("-") for text in (disc.name, disc.other))
+    moved = dict(zip(here, there, strict=True))
+    shift = level_shift(disc.name, disc.other)  # None where an extra vertebra is in doubt
+    levels = []
+    for level in name.removesuffix(f" {kind}").split("-"):
+        place = LEVELS_UPWARDS.index(level) + (shift or 0)
+        if level not in moved and (shift is None or not 0 <= place < len(LEVELS_UPWARDS)):
+            return None
+        levels.append(moved[level] if level in moved else LEVELS_UPWARDS[place])
+    other = f"{'-'.join(levels)} {kind}"
+    return None if other == name else other
 
 
 def _missing(name: str, index: int, found: Mapping[str, _Found], facts: PredictedFacts | None) -> _Finding:

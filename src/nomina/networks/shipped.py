@@ -53,7 +53,7 @@ def shipped_for(prompts: Sequence[str] | None) -> str:
         return DEFAULT
     known = {name: nameable(read_json(SHIPPED / name / "structures.json")) for name in shipped_names()}
     everything = [name for names in known.values() for name in names]
-    targets = resolve_targets(prompts, within=everything)
+    targets = resolve_targets(prompts, within=everything, denial="no shipped model knows")
     wanted = {name for target in targets for name in (target.structure.name, *target.at)}
     fitting = [name for name, names in known.items() if wanted <= set(names)]
     if fitting:
