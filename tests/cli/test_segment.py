@@ -74,7 +74,7 @@ def test_a_line_per_structure_says_verdict_score_volume_and_why(run: Run, scan: 
     assert lines[-1].split("  ")[:2] == ["T12 vertebra", "outside"]
     assert lines[-1].endswith("by its intensity")
     assert "wrote scan_seg.nii.gz and scan_seg.json" in err
-    assert "scores marked as not calibrated are no probabilities: they only rank verdicts" in err
+    assert "some scores are not calibrated (is_calibrated in the JSON file): they rank verdicts" in err
 
 
 def test_json_is_what_the_file_beside_the_label_map_says(run: Run, scan: Path) -> None:

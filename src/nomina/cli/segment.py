@@ -369,7 +369,9 @@ def _print_table(job: "Job", result: "Segmentation") -> None:
     print_lines(rows, right_aligned=(2, 3))
     if not all(verdict.is_calibrated for verdict in result.verdicts):
         typer.echo(
-            "note: scores marked as not calibrated are no probabilities: they only rank verdicts", err=True
+            "note: some scores are not calibrated (is_calibrated in the JSON file): "
+            "they rank verdicts and are no probabilities",
+            err=True,
         )
     for note in result.provenance.get("notes", ()):
         typer.echo(f"note: {note}", err=True)
