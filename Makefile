@@ -11,7 +11,7 @@ JOBS ?= 2
 
 BIN := .venv/bin
 READY := .venv/.ready
-TORCH_INDEX := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test test-all check environment clean
 
@@ -33,14 +33,16 @@ check: $(READY)
 
 environment: $(READY)
 
+# Torch alone comes from its own index: every package would be asked for there, and waited for where it cannot be reached.
+# nnU-Net's architectures come without what they declare: timm and, through it, torchvision, which does not load beside CPU torch.
 # The stamp is written last, so an installation that was cut short is done again.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 		{ echo "nomina needs Python 3.11 or later; give one with PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "python3 has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install $(TORCH_INDEX) -c constraints.txt -e ".[train,dev]"
-	# Without what it declares: timm and, through it, torchvision, which does not load beside CPU torch.
+	$(if $(CPU),$(BIN)/python -m pip install --retries 1 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[train,dev]"
 	$(BIN)/python -m pip install -c constraints.txt --no-deps dynamic-network-architectures
 	@touch $(READY)
 
