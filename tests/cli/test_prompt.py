@@ -78,6 +78,16 @@ def test_a_model_limits_what_a_phrase_names() -> None:
     assert isinstance(runner.invoke(app, ["-m", "nowhere", "L4"]).exception, CheckpointError)
 
 
+def test_a_model_of_vessels_knows_their_sides() -> None:
+    result = runner.invoke(app, ["-m", "lung-vessels-ct", "left pulmonary artery", "right pulmonary veins"])
+    assert [line.split("  ")[0] for line in result.stdout.splitlines()] == [
+        "# left pulmonary artery = left pulmonary artery",
+        "left pulmonary artery",
+        "# right pulmonary veins = right pulmonary vein",
+        "right pulmonary vein",
+    ]
+
+
 def test_one_unknown_phrase_shows_nothing_but_the_error() -> None:
     result = runner.invoke(app, ["L4", "banana"])
     assert isinstance(result.exception, PromptError)

@@ -36,8 +36,9 @@ def prompt(
             typer.echo(_line(target))
 
 
-def _structures_of(model: str) -> list[str]:
-    """Structures of a shipped checkpoint or a checkpoint folder, without loading its network."""
+def _structures_of(model: str) -> tuple[str, ...]:
+    """What can be asked of a shipped checkpoint or a checkpoint folder, without loading its network."""
+    from nomina.anatomy.sides import nameable
     from nomina.networks.shipped import checkpoint_folder
     from nomina.plain_files import read_json
 
@@ -48,7 +49,7 @@ def _structures_of(model: str) -> list[str]:
         raise CheckpointError(f"{path} cannot be read: {error}; give the folder of a checkpoint") from error
     if not isinstance(names, list):
         raise CheckpointError(f"{path} must hold a list of structures; copy the checkpoint again")
-    return [str(name) for name in names]
+    return nameable([str(name) for name in names])
 
 
 def _line(target: Target) -> str:
