@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomina.anatomy.conversion import Conversion, convert
+from nomina.anatomy.conversion import Conversion, convert, expressible
 from nomina.anatomy.schemes import LabelScheme, load_scheme, scheme_names
 from nomina.errors import SchemeError
 from nomina.imaging.grid import Grid
@@ -189,3 +189,14 @@ def test_what_the_border_cuts_stays_cut_where_the_target_has_no_value_for_it() -
         [0, 101, 2, 101],
         {101: "L5 vertebra"},
     )
+
+
+def test_what_a_scheme_can_say_is_known_without_a_label_map() -> None:
+    nomina = load_scheme("nomina")
+    asked = ("L4 vertebra", "spinal canal")
+    assert expressible(asked, nomina, load_scheme("spider")) == asked
+    assert expressible(asked, nomina, load_scheme("mrspineseg")) == ("L4 vertebra",)
+    # A side is joined to the whole; a whole of which the scheme has the parts alone cannot be written.
+    sided = ("left pulmonary artery", "pulmonary artery")
+    assert expressible(sided, nomina, load_scheme("hipas_artery")) == sided
+    assert expressible(sided, nomina, load_scheme("la_caf")) == sided[:1]

@@ -281,3 +281,54 @@ def test_scoring_needs_no_torch() -> None:
     code = "import sys, nomina.assessment.evaluate, nomina.assessment.tables; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_was_not_asked_for_is_neither_missed_nor_judged(
+    spine: np.ndarray, spider_map: SpiderMap
+) -> None:
+    asked = ("L4 vertebra", "L4-L5 disc")
+    predicted = np.where(np.isin(spine, (2, 202)), spine, 0)
+    assert len(evaluate(spider_map(predicted), spider_map(spine)).structures) == 13
+    scores = evaluate(spider_map(predicted), spider_map(spine), asked=asked)
+    assert [(score.structure, score.dice) for score in scores.structures] == [
+        ("L4 vertebra", 1.0),
+        ("L4-L5 disc", 1.0),
+    ]
+    assert scores.asked == asked
+    assert scores.naming.all_levels_right is True
+    assert scores.label_free.group("vertebrae").num_reference == 1
+    assert scores.identified == {"L4 vertebra": True}
+    # An asked structure that lies on another one is wrong there, and missed where it should be.
+    moved = evaluate(spider_map(np.where(spine == 3, 2, 0)), spider_map(spine), asked=asked)
+    assert [(score.found_in, score.dice) for score in moved.structures] == [("both", 0.0), ("reference", 0.0)]
+    assert moved.naming.count("missed") == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "judged"),
+    [
+        (("pulmonary artery",), {"pulmonary artery"}),
+        (("left pulmonary artery",), {"left pulmonary artery"}),
+        (("left pulmonary artery", "right pulmonary artery"), {"pulmonary artery"}),
+    ],
+)
+def test_a_vessel_is_asked_for_with_its_parts_and_by_both_of_its_sides(
+    asked: tuple[str, ...], judged: set[str]
+) -> None:
+    sides = {1: "left pulmonary artery", 2: "right pulmonary artery"}
+    array = np.zeros((6, 6, 12), dtype=np.uint8)
+    array[1:3, 2:4], array[4:6, 2:4] = 1, 2
+    grid = Grid(array.shape, np.eye(4))
+    by_side = LabelMap(array, grid, names=sides)
+    whole = LabelMap((array > 0).astype(np.uint8), grid, names={1: "pulmonary artery"})
+    if asked == ("pulmonary artery",):
+        scores = evaluate(whole, by_side, asked=asked)
+    elif len(asked) == 2:
+        scores = evaluate(by_side, whole, asked=asked)
+    else:
+        one_side = replace(by_side, array=np.where(array == 1, array, 0))
+        scores = evaluate(one_side, by_side, asked=asked)
+        # A whole does not judge one of its sides.
+        assert evaluate(one_side, whole, asked=asked).not_scored == asked
+    assert names_of(scores) == judged
+    assert {score.dice for score in scores.structures} == {1.0}

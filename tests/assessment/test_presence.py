@@ -59,3 +59,10 @@ def test_names_are_counted_by_the_structure_in_whose_place_they_lie() -> None:
 def test_no_structures_make_an_empty_table(cases: list[CaseScores]) -> None:
     assert presence_table(cases, []) == ()
     assert named_as(cases) == {}
+
+
+def test_what_a_case_was_not_asked_for_is_no_true_negative() -> None:
+    cases = [CASES[0], replace(CASES[1], asked=("L5 vertebra",))]
+    counts = {counts.structure: counts for counts in presence_table(cases, ["L5 vertebra", "L4 vertebra"])}
+    assert (counts["L5 vertebra"].num_both, counts["L5 vertebra"].num_reference_only) == (1, 1)
+    assert (counts["L4 vertebra"].num_both, counts["L4 vertebra"].num_neither) == (1, 0)

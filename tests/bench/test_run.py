@@ -113,9 +113,9 @@ def test_the_plan_says_how_far_each_run_is_and_another_grid_in_the_folder_is_ref
     assert [(one.steps_done, one.num_measured) for one in progress(cfg, tmp_path)] == [(0, 0), (0, 0)]
     longer = replace(cfg, set={"train.steps": 5})
     assert [(one.steps_done, one.num_measured) for one in progress(longer, out)] == [(3, 0), (3, 0)]
-    with pytest.raises(ConfigError, match="was trained for 3 steps, the grid asks for 2"):
+    with pytest.raises(ConfigError, match="for 3 steps, the grid asks for 2; give another --output"):
         progress(replace(cfg, set={"train.steps": 2}), out)
-    with pytest.raises(ConfigError, match="holds a run of another recipe"):
+    with pytest.raises(ConfigError, match="holds a run of another recipe; give another --output"):
         progress(replace(cfg, set={"train.learning_rate": 0.1}), out)
     with pytest.raises(ConfigError, match="no run or variant 'word'; known: plain, plain-seed0, words"):
         run_grid(cfg, out, only=["word"])

@@ -46,9 +46,9 @@ def test_a_phantom_is_scored_against_its_truth(
     lines = [line.split() for line in out.splitlines()]
     assert code == 0
     assert lines[0] == ["structure", "verdict", "score", "volume_ml", "dice", "remark"]
-    assert lines[1][2:] == ["present", "0.90", "0.0", "0.800"]
-    assert lines[2][2:] == ["present", "0.90", "0.0", "–"]
-    assert lines[3][2:] == ["present", "0.90", "0.0", "1.000"]
+    assert lines[1][2:6] == ["present", "0.90", "0.0", "0.800"]
+    assert lines[2][2:6] == ["present", "0.90", "0.0", "–"]
+    assert lines[3][2:6] == ["present", "0.90", "0.0", "1.000"]
     assert lines[4][:3] == ["T12", "vertebra", "outside"]
 
 

@@ -172,6 +172,75 @@ def test_the_json_beside_a_prediction_names_its_values(folders: tuple[Path, Path
     assert scores["L4 vertebra"] == 0.0
 
 
+def asked_for(words: list[str], path: Path, values: dict[int, str]) -> None:
+    """Leave of a prediction what some words name, with the JSON file that `nomina segment` writes."""
+    array = np.where(np.isin(spine(), list(values)), spine(), 0).astype(np.uint8)
+    write(
+        LabelMap(array, Grid(array.shape, np.diag([2.0, 1.0, 1.0, 1.0])), names=values, scheme="spider"), path
+    )
+    entries = [{"label": value, "name": name} for value, name in values.items()]
+    prompts = [{"words": phrase} for phrase in words]
+    plain = {"scheme": "spider", "structures": entries, "prompts": prompts}
+    path.with_suffix(".json").write_text(json.dumps(plain))
+
+
+def test_a_prediction_is_scored_on_what_it_was_asked_for_alone(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked_for(["L4"], folders[0] / "1_t2.nrrd", {2: "L4 vertebra"})
+    asked_for([], folders[0] / "2_t2.nrrd", {100: "spinal canal"})
+    data = json.loads(run(*folders, "--json", "-o", tmp_path / "scores.csv").stdout)
+    assert data["only_asked"] == ["1_t2"]
+    assert [case["asked"] for case in data["cases"]] == [["L4 vertebra"], None, None]
+    dice = [{score["structure"]: score["dice"] for score in case["structures"]} for case in data["cases"]]
+    assert dice[0] == {"L4 vertebra": 1.0}
+    # Asked for everything, or by a tool that does not say: what the reference has besides was missed.
+    assert (len(dice[1]), dice[1]["spinal canal"], dice[1]["L4 vertebra"]) == (7, 1.0, 0.0)
+    assert len(dice[2]) == 7
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        marks = {(row["case"], row["only_asked"]) for row in csv.DictReader(file)}
+    assert marks == {("1_t2", "True"), ("2_t2", "False"), ("3_t2", "False")}
+    note = "scored on what was asked alone, the rest of the reference left aside: 1 of 3 cases (L4 vertebra)"
+    assert note in run(*folders).stdout
+    everything = run(*folders, "--all-structures")
+    assert "asked" not in everything.stdout
+    assert run(*folders, "--all-structures", "--json").stdout.count('"found_in": "reference"') == 13
+
+
+def test_the_words_say_what_was_asked_beyond_what_the_model_knows_and_parts_are_not_judged(
+    folders: tuple[Path, Path],
+) -> None:
+    path = folders[0] / "1_t2.nrrd"
+    asked_for(["all vertebrae", "canal at L4"], path, {2: "L4 vertebra", 100: "spinal canal"})
+    case = json.loads(run(path, folders[1] / "1_t2.mha", "--json").stdout)["cases"][0]
+    found = {score["structure"]: score["found_in"] for score in case["structures"]}
+    assert found == {"L5 vertebra": "reference", "L4 vertebra": "both", "L3 vertebra": "reference"}
+    assert case["not_scored"] == ["spinal canal"]
+    asked_for(["canal at L4"], path, {100: "spinal canal"})
+    result = run(path, folders[1] / "1_t2.mha")
+    assert result.exit_code == 0, result.output
+    assert "not scored: spinal canal" in result.stdout
+    asked_for(["the thing"], path, {100: "spinal canal"})
+    error = run(path, folders[1] / "1_t2.mha").exception
+    assert isinstance(error, SchemeError)
+    assert "--all-structures" in str(error)
+
+
+def test_two_predictions_that_were_asked_for_different_things_are_not_compared(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for case in CASES:
+        write_spider(spine(), others / f"{case}.nrrd")
+    asked_for(["L4"], folders[0] / "1_t2.nrrd", {2: "L4 vertebra"})
+    error = run(*folders, "--against", others).exception
+    assert isinstance(error, ConfigError)
+    assert "1_t2" in str(error)
+    assert "--all-structures" in str(error)
+    assert run(*folders, "--against", others, "--all-structures").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

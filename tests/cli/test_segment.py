@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.anatomy.structures import structure
+from nomina.cli.segment import remark
 from nomina.cli.segment_jobs import Asked, plan_jobs
 from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
+from nomina.imaging.segmentation import Verdict
 from nomina.imaging.volume import Volume
 from nomina.imaging.write import write
 from nomina.networks.contract import HASHED_FILES, recorded_digest
@@ -70,11 +73,18 @@ def test_a_line_per_structure_says_verdict_score_volume_and_why(run: Run, scan: 
     assert header == "# scan.nii.gz"
     assert titles.split() == ["structure", "verdict", "score", "volume_ml", "remark"]
     assert len(lines) == len(SHOWN) + 1
-    assert lines[0].endswith("cut by the border of the scan")
+    assert lines[0].endswith("cut by the border of the scan; score not calibrated")
     assert lines[-1].split("  ")[:2] == ["T12 vertebra", "outside"]
-    assert lines[-1].endswith("by its intensity")
+    assert lines[-1].endswith("by its intensity; score not calibrated")
     assert "wrote scan_seg.nii.gz and scan_seg.json" in err
-    assert "some scores are not calibrated (is_calibrated in the JSON file): they rank verdicts" in err
+    assert "where the table says 'score not calibrated' (is_calibrated in the JSON file), scores rank" in err
+
+
+def test_only_scores_without_calibration_are_marked() -> None:
+    verdict = Verdict("L4 vertebra", "present", 0.97, "found", 40.0, is_calibrated=True)
+    assert remark(verdict) == ""
+    assert remark(replace(verdict, is_calibrated=False)) == "score not calibrated"
+    assert remark(replace(verdict, presence="uncertain")) == "found"
 
 
 def test_json_is_what_the_file_beside_the_label_map_says(run: Run, scan: Path) -> None:
@@ -375,6 +385,24 @@ def test_what_a_scheme_cannot_say_is_said(run: Run, scan: Path) -> None:
     assert "note: spinal canal" in err
     notes = json.loads(Path("scan_seg.json").read_text())["notes"]
     assert any("spinal canal" in note for note in notes)
+
+
+def test_a_scheme_without_any_asked_structure_is_refused_before_the_scan_is_looked_at(
+    run: Run, scan: Path
+) -> None:
+    code, out, err = run(scan, "-p", "spinal canal", "--scheme", "mrspineseg")
+    assert (code, out) == (1, "")
+    assert "mrspineseg has a value for nothing that was asked (spinal canal)" in err
+    assert "memory" not in err
+    assert not Path("scan_seg.json").exists()
+
+
+def test_a_label_map_that_a_scheme_leaves_empty_is_said_to_be(run: Run, scan: Path) -> None:
+    code, _, err = run(scan, "-p", "spinal canal", "-p", "T12 vertebra", "--scheme", "mrspineseg")
+    assert code == 0
+    said = "The label map is empty: mrspineseg has no value for what was found"
+    assert said in err
+    assert said in str(json.loads(Path("scan_seg.json").read_text())["notes"])
 
 
 def test_a_picture_is_drawn_on_request(run: Run, scan: Path) -> None:

@@ -113,6 +113,33 @@ def test_a_piece_of_vein_in_an_artery_is_an_artery_where_whole_branches_are_want
     assert "Only one tree was found" in str(whole(one_tree, None).provenance["notes"])
 
 
+def test_what_is_no_ct_is_refused_before_the_network_runs(
+    segmenter: Segmenter, box_chest: BoxChest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("segmenter.forward_bytes", "blocks.find_lungs"):
+        monkeypatch.setattr(f"nomina.inference.{place}", lambda *given: pytest.fail("it ran"))
+    fresh, (volume, _) = Segmenter(segmenter.checkpoint), box_chest()
+    grey = np.random.default_rng(0).integers(0, 255, volume.array.shape).astype(np.uint8)
+    for work in (fresh, fresh.plan):
+        with pytest.raises(VolumeError, match="not Hounsfield units"):
+            work(replace(volume, array=grey, modality=None), None)
+        with pytest.raises(VolumeError, match=r"the scan is MR, but .*another checkpoint \(spine-mr\)"):
+            work(replace(volume, modality="MR"), None)
+
+
+def test_a_scan_much_coarser_than_the_networks_voxels_is_noted(
+    segmenter: Segmenter, box_chest: BoxChest
+) -> None:
+    volume, _ = box_chest()
+    checkpoint = segmenter.checkpoint
+    assert "Coarse" not in str(segmenter(volume, None).provenance["notes"])
+    coarse = replace(checkpoint.config, preparation=CTPreparation(spacing_mm=1.9))
+    prepared_finely = Segmenter(replace(checkpoint, config=coarse))
+    assert "Coarse scan: its voxels measure 4 × 4 × 4 mm" in str(
+        prepared_finely(volume, None).provenance["notes"]
+    )
+
+
 def test_what_is_missing_or_out_of_view_is_said(segmenter: Segmenter, box_chest: BoxChest) -> None:
     volume, _ = box_chest()
     without_veins = replace(volume, array=np.where(abs(volume.array - 250) < 80, -850, volume.array))

@@ -307,6 +307,21 @@ def test_another_modality_is_refused(segmenter: Segmenter, scan: Volume) -> None
         segmenter(replace(scan, modality="CT"), None)
 
 
+def test_a_scan_that_the_model_cannot_read_is_refused_before_the_network_runs(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomina.inference.segmenter.forward_bytes", lambda checkpoint: pytest.fail("it ran"))
+    fresh = Segmenter(segmenter.checkpoint)
+    hu = np.where(scan.array > np.median(scan.array), 40, -1000).astype(np.int16)
+    axial = Grid(hu.shape, np.diag([1.0, 1.0, 5.0, 1.0]))
+    ct = replace(scan, array=hu, grid=axial, modality=None)
+    for work in (fresh, fresh.plan):
+        with pytest.raises(VolumeError, match="trained on MR"):
+            work(ct, None)
+        with pytest.raises(VolumeError, match="axial"):
+            work(replace(scan, grid=axial), None)
+
+
 def test_an_axial_scan_is_refused(segmenter: Segmenter) -> None:
     array = np.random.default_rng(0).normal(size=(40, 40, 6)).astype(np.float32)
     with pytest.raises(VolumeError, match="axial"):

@@ -109,6 +109,25 @@ def convert(label_map: LabelMap, target: LabelScheme, *, leave_out: Collection[s
     return Conversion(converted, lost, notes, shown_partial)
 
 
+def expressible(names: Collection[str], source: LabelScheme, target: LabelScheme) -> tuple[str, ...]:
+    """The structures that `convert` gives a value of the target, alone or as a part; in their order.
+
+    Args:
+        names: Structures that a label map in `source` may hold.
+        source: Scheme that they are in.
+        target: Scheme to convert to.
+    """
+    table = _Table(source, target, dict(enumerate(names, start=1)))
+
+    def has_value(name: str) -> bool:
+        try:
+            return table.value_of(name) is not None
+        except SchemeError:
+            return False
+
+    return tuple(name for name in names if has_value(name))
+
+
 class _Table:
     """Which value of the target each structure of the label map gets."""
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nomina.anatomy.resolve import explain
 from nomina.anatomy.schemes import claimed_scheme, read_label_map, sidecar_path
 from nomina.assessment.statistics import patient_of
-from nomina.errors import CaseError
+from nomina.errors import CaseError, PromptError, SchemeError
 from nomina.imaging.volume import LabelMap
+from nomina.plain_files import read_json
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Files that are looked at in a folder; two files belong together when their names agree up to these."""
@@ -49,6 +51,35 @@ class CaseFiles:
             prediction_scheme = scheme or claimed_scheme(self.reference)
         prediction = read_label_map(self.prediction, scheme=prediction_scheme)
         return prediction, read_label_map(self.reference, scheme=scheme or claimed_scheme(self.reference))
+
+
+def asked_for(prediction: Path) -> tuple[str, ...] | None:
+    """Names of what a label map was made for, as the words in the JSON file beside it say.
+
+    Structures that were asked for in part alone ("canal at L3") are left out: no reference has that part.
+
+    Returns:
+        None where everything was asked for, or nothing says what was.
+
+    Raises:
+        SchemeError: The file holds words that name nothing.
+    """
+    path = sidecar_path(prediction)
+    try:
+        data = read_json(path)
+    except (OSError, ValueError):
+        return None
+    prompts = data.get("prompts") if isinstance(data, dict) else None
+    if not prompts:
+        return None
+    try:
+        targets = [target for prompt in prompts for target in explain(prompt["words"]).targets]
+    except (PromptError, KeyError, TypeError, AttributeError) as error:
+        raise SchemeError(
+            f"{path} does not say in words what was asked for ({error}); score all structures of the "
+            f"reference (--all-structures, `only_asked=False`)"
+        ) from error
+    return tuple(dict.fromkeys(target.structure.name for target in targets if not target.at))
 
 
 def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:

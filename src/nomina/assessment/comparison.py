@@ -54,7 +54,7 @@ def compare(
         seed: Seed of the bootstrap.
 
     Raises:
-        ConfigError: The cases or the policies differ, or there is no case.
+        ConfigError: The cases, the policies or what was asked for differ, or there is no case.
     """
     seconds = {case.case: case for case in second}
     only = {case.case for case in first} ^ set(seconds)
@@ -63,6 +63,13 @@ def compare(
             f"two predictions are compared on the same cases; only one has {', '.join(sorted(only)) or 'any'}"
         )
     second = [seconds[case.case] for case in first]
+    for one, other in zip(first, second, strict=True):
+        if one.asked != other.asked:
+            raise ConfigError(
+                f"case {one.case}: the two predictions were asked for different structures, so their means "
+                f"are over different ones; make both with the same words, or score both against the whole "
+                f"reference (--all-structures, `only_asked=False`)"
+            )
     policies = {case.policy for case in [*first, *second]}
     if len(policies) > 1:
         raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")

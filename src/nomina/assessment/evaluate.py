@@ -1,7 +1,7 @@
 """Score a predicted label map against a reference: per structure, by name, and without names."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +41,7 @@ def evaluate(
     *,
     policy: EmptyPolicy = "penalise",
     max_level: int | None = MAX_LEVEL,
+    asked: Collection[str] | None = None,
     case: str = "",
 ) -> CaseScores:
     """Score one predicted label map.
@@ -57,6 +58,9 @@ def evaluate(
         reference: Reference label map: the same voxels, in any axis order.
         policy: How a structure that only one map has enters averages; scores themselves do not change.
         max_level: Highest SPIDER number that is scored (5 = L1, 8 = T10); None: all. For "spider" only.
+        asked: Names of what the prediction was made for: the reference's other structures are background,
+            neither missed nor judged. A vessel is asked for with its parts, and by both of its sides. None:
+            all of the reference's structures.
         case: Name of the case, kept in the result.
 
     Raises:
@@ -70,6 +74,8 @@ def evaluate(
         max_level = None
     extent = np.array(reference.grid.shape) - 1.0
     image_diagonal_mm = float(np.linalg.norm(extent * reference.grid.spacing_mm))
+    if asked is not None:
+        reference = _only_asked(reference, asked)
     prediction, reference = _cropped(prediction, reference)
     compared = _comparable(*_equally_fine(_with_partial(prediction), reference), max_level)
     compared_prediction, compared_reference, not_scored = compared
@@ -82,6 +88,7 @@ def evaluate(
         policy=policy,
         max_level=max_level,
         not_scored=not_scored,
+        asked=None if asked is None else tuple(asked),
         case=case,
         identified=identified_vertebrae(compared_prediction, compared_reference),
         trees=tree_scores(compared_prediction, compared_reference),
@@ -95,6 +102,26 @@ def _check_same_grid(prediction: Grid, reference: Grid, case: str) -> None:
             f"(both brought to RAS order) do not cover the same voxels; write the prediction on the scan's "
             f"own grid, or resample it onto the reference's grid first"
         )
+
+
+def _only_asked(reference: LabelMap, asked: Collection[str]) -> LabelMap:
+    """A reference in which what was not asked for is background; what is not judged stays so."""
+    names = {value: name for value, name in reference.names.items() if _is_asked(name, asked)}
+    others = set(reference.names) - set(names) - reference.ignored
+    array = np.where(np.isin(reference.array, list(others)), 0, reference.array)
+    return replace(reference, array=array, names=names)
+
+
+def _is_asked(name: str, asked: Collection[str]) -> bool:
+    """Whether a structure of the reference was asked for: itself, what it is a part of, or both its sides."""
+    known = vocabulary()
+    whole: str | None = name
+    while whole is not None:
+        if whole in asked:
+            return True
+        whole = _whole_of(whole, known)
+    sides = {part for part, found in known.items() if found.side and _whole_of(part, known) == name}
+    return bool(sides) and sides <= set(asked)
 
 
 def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, LabelMap]:

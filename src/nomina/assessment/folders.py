@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nomina.assessment.case_files import CaseFiles, check_complete, pair_files, select_cases
+from nomina.assessment.case_files import CaseFiles, asked_for, check_complete, pair_files, select_cases
 from nomina.assessment.evaluate import MAX_LEVEL, evaluate
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy
 from nomina.assessment.scores import CaseScores
@@ -29,6 +29,8 @@ class Scoring:
     """How a structure that only one map has enters averages."""
     max_level: int | None = MAX_LEVEL
     """Highest SPIDER number that is scored; None: all."""
+    only_asked: bool = True
+    """Whether a prediction whose JSON file says what it was asked for is scored on that alone."""
 
     def __post_init__(self) -> None:
         check_policy(self.policy)
@@ -52,9 +54,15 @@ def score_files(
     scores = []
     for pair in watch(pairs):
         prediction, reference = pair.read(scheme=scoring.scheme, prediction_scheme=scoring.prediction_scheme)
+        asked = asked_for(pair.prediction) if scoring.only_asked and pair.prediction else None
         scores.append(
             evaluate(
-                prediction, reference, policy=scoring.policy, max_level=scoring.max_level, case=pair.case
+                prediction,
+                reference,
+                policy=scoring.policy,
+                max_level=scoring.max_level,
+                asked=asked,
+                case=pair.case,
             )
         )
     return tuple(scores)

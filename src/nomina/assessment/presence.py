@@ -38,7 +38,8 @@ class PresenceCounts:
 def presence_table(cases: Sequence[CaseScores], structures: Sequence[str]) -> tuple[PresenceCounts, ...]:
     """Presence of each structure over cases.
 
-    A predicted structure that a case's reference cannot judge (`not_scored`) is left out for that case.
+    A predicted structure that a case's reference cannot judge (`not_scored`) is left out for that case, and
+    so is a structure that the case's prediction was not asked for.
 
     Args:
         cases: Scores of any number of cases.
@@ -50,7 +51,7 @@ def presence_table(cases: Sequence[CaseScores], structures: Sequence[str]) -> tu
         counts = Counter(
             in_case.get(name, "neither")
             for case, in_case in zip(cases, found, strict=True)
-            if name in in_case or name not in case.not_scored
+            if name in in_case or (name not in case.not_scored and (case.asked is None or name in case.asked))
         )
         table.append(
             PresenceCounts(name, counts["both"], counts["prediction"], counts["reference"], counts["neither"])

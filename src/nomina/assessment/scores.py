@@ -60,6 +60,9 @@ class CaseScores:
     """Name of the case."""
     identified: Mapping[str, bool] = field(default_factory=dict)
     """For each reference vertebra whether the predicted one of its name lies in its place."""
+    asked: tuple[str, ...] | None = None
+    """Names of what the prediction was made for, where it is scored on that alone; None: scored on all of the
+    reference's structures."""
     trees: tuple[TreeScore, ...] = ()
     """Arteries and veins of the lung as trees, where the reference has any."""
 

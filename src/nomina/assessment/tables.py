@@ -22,6 +22,7 @@ CSV_COLUMNS = (
     "volume_ml_prediction",
     "volume_ml_reference",
     "excluded",
+    "only_asked",
 )
 """Columns of the CSV file; units are in the names."""
 
@@ -30,7 +31,7 @@ def csv_text(evaluation: Evaluation) -> str:
     """One row per case and structure, before any empty-mask policy.
 
     Where only one map has the structure, distances are `inf` (no policy is applied); `excluded` marks cases
-    that are in no mean.
+    that are in no mean, `only_asked` those that are scored on what their prediction was asked for.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
@@ -42,7 +43,8 @@ def csv_text(evaluation: Evaluation) -> str:
                     key: f"{value:.6g}" if isinstance(value, float) else value
                     for key, value in dataclasses.asdict(score).items()
                 }
-                writer.writerow(row | {"case": case.case, "excluded": is_excluded})
+                marks = {"excluded": is_excluded, "only_asked": case.asked is not None}
+                writer.writerow(row | marks | {"case": case.case})
     return out.getvalue()
 
 
@@ -57,6 +59,7 @@ def json_text(evaluation: Evaluation, comparison: Comparison | None = None) -> s
     plain = {
         "versions": {package: version(package) for package in ("nomina", "numpy", "scipy")},
         **{key: value for key, value in summary.items() if key not in ("cases", "excluded")},
+        "only_asked": [c.case for c in (*evaluation.cases, *evaluation.excluded) if c.asked is not None],
         "cases": [_case(case) for case in evaluation.cases],
         "excluded": [_case(case) for case in evaluation.excluded],
     }

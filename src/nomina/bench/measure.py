@@ -137,7 +137,10 @@ def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
 
 def _stamp(digest: str, scoring: Scoring) -> dict[str, Any]:
     """What scores depend on beside the files of a case."""
-    return {"digest": digest, "inference": INFERENCE_VERSION, **asdict(scoring)}
+    options = asdict(scoring)
+    # Every mode is asked for everything, so this changes no score.
+    del options["only_asked"]
+    return {"digest": digest, "inference": INFERENCE_VERSION, **options}
 
 
 def _scores_path(folder: Path, case: Case) -> Path:

@@ -180,12 +180,13 @@ def steps_done(run: Run, out: Path) -> int:
     folder = _folder(run, out)
     if not is_same_run(record.recipe, run.recipe):
         raise ConfigError(
-            f"{folder} holds a run of another recipe; give another --out, or remove the folder to start anew"
+            f"{folder} holds a run of another recipe; give another --output, or remove the folder to start "
+            f"anew"
         )
     done, wanted = record.step, run.recipe.train.steps
     if done > wanted:
         raise ConfigError(
-            f"{folder} was trained for {done} steps, the grid asks for {wanted}; give another --out"
+            f"{folder} was trained for {done} steps, the grid asks for {wanted}; give another --output"
         )
     return done
 

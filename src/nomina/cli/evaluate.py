@@ -44,6 +44,13 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
     ] = False,
+    all_structures: Annotated[
+        bool,
+        typer.Option(
+            "--all-structures",
+            help="Score all structures of REF, also where the JSON beside PRED says what it was asked for.",
+        ),
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option(metavar="PRED2", help="Other predictions of the same cases: print paired differences."),
@@ -59,7 +66,9 @@ def evaluate(
     from nomina.assessment.folders import Scoring, evaluate_folders
     from nomina.assessment.metrics.empty_masks import check_policy
 
-    scoring = Scoring(scheme, prediction_scheme, check_policy(policy), max_level or None)
+    scoring = Scoring(
+        scheme, prediction_scheme, check_policy(policy), max_level or None, only_asked=not all_structures
+    )
     if output is not None:
         _check_output(output)
     evaluation = evaluate_folders(
@@ -262,6 +271,16 @@ def _policy_lines(evaluation: "Evaluation") -> list[str]:
             )
     if evaluation.max_level is not None:
         lines.append(f"SPIDER numbers (from the bottom) above {evaluation.max_level} are not scored")
+    only_asked = [case for case in (*evaluation.cases, *evaluation.excluded) if case.asked is not None]
+    if only_asked:
+        names = list(dict.fromkeys(name for case in only_asked for name in case.asked or ()))
+        listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+        num_cases = len(evaluation.cases) + len(evaluation.excluded)
+        lines.append(
+            f"scored on what was asked alone, the rest of the reference left aside: {len(only_asked)} of "
+            f"{num_cases} case{'s' * (num_cases > 1)} ({listed or 'parts of structures'}); --all-structures "
+            f"scores everything"
+        )
     not_scored = sorted({name for case in evaluation.cases for name in case.not_scored})
     if not_scored:
         lines.append(f"predicted where the reference cannot judge, not scored: {', '.join(not_scored)}")

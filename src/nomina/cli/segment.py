@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nomina.cli.options import Device
-from nomina.errors import NominaError, PromptError
+from nomina.errors import NominaError, PromptError, SchemeError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nomina.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
+
+UNCALIBRATED = "score not calibrated"
+"""Marks a score that ranks verdicts and is no probability."""
 
 
 class Scheme(StrEnum):
@@ -152,11 +155,10 @@ def segment(
         from nomina.inference.segmenter import Segmenter
 
         segmenter = Segmenter.load(model, device=device)
-        segmenter.resolve(words)
+        label_scheme = load_scheme(scheme)
+        _require_values(segmenter.resolve(words), label_scheme)
         paths = folder if card_paths else None
-        request = _Request(
-            segmenter, words, load_scheme(scheme), picture, limit_bytes, paths, series, anchors
-        )
+        request = _Request(segmenter, words, label_scheme, picture, limit_bytes, paths, series, anchors)
         _segment_all(waiting, request, _print_json if as_json else _print_table)
     if fail_if_absent:
         _fail_if_absent(work.jobs)
@@ -174,10 +176,13 @@ def print_lines(rows: Sequence[tuple[str, ...]], right_aligned: Sequence[int] = 
 
 
 def remark(verdict: "Verdict") -> str:
-    """What a table says beside a verdict: why a structure is not simply present."""
-    if verdict.presence != "present":
-        return verdict.reason
-    return "cut by the border of the scan" if verdict.is_partial else ""
+    """What a table says beside a verdict: why it is not simply present, and what its score is not."""
+    sentences = [verdict.reason] if verdict.presence != "present" else []
+    if verdict.presence == "present" and verdict.is_partial:
+        sentences.append("cut by the border of the scan")
+    if not verdict.is_calibrated:
+        sentences.append(UNCALIBRATED)
+    return "; ".join(sentences)
 
 
 @contextmanager
@@ -250,6 +255,19 @@ class _Request:
             card = run_card(result, scan=job.source, output=job.label_map, model_path=self.paths_of)
         job.write(result, picture_of=volume if self.has_picture else None, card=card)
         return result
+
+
+def _require_values(asked: Sequence[str], scheme: "LabelScheme") -> None:
+    """Refuse a scheme in which the label map would be empty whatever is found."""
+    from nomina.anatomy.conversion import expressible
+    from nomina.anatomy.schemes import load_scheme
+
+    if not expressible(asked, load_scheme("nomina"), scheme):
+        names = ", ".join(asked[:3]) + (", …" if len(asked) > 3 else "")
+        raise SchemeError(
+            f"{scheme.name} has a value for nothing that was asked ({names}), so the label map would be "
+            f"empty; leave --scheme out, or ask for what it knows (`nomina labels list {scheme.name}`)"
+        )
 
 
 def _known_anchors(anchors: list[str], num_scans: int) -> tuple[str, ...]:
@@ -369,8 +387,8 @@ def _print_table(job: "Job", result: "Segmentation") -> None:
     print_lines(rows, right_aligned=(2, 3))
     if not all(verdict.is_calibrated for verdict in result.verdicts):
         typer.echo(
-            "note: some scores are not calibrated (is_calibrated in the JSON file): "
-            "they rank verdicts and are no probabilities",
+            f"note: where the table says {UNCALIBRATED!r} (is_calibrated in the JSON file), scores rank "
+            f"verdicts and are no probabilities",
             err=True,
         )
     for note in result.provenance.get("notes", ()):

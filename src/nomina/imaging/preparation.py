@@ -128,7 +128,7 @@ def prepared_grid(grid: Grid, preparation: ImagePreparation) -> Grid:
     Raises:
         VolumeError: The slices are not sagittal.
     """
-    _require_sagittal(grid)
+    require_sagittal(grid)
     return about_centre(grid, preparation.in_plane_spacing_mm, axes=(1, 2))
 
 
@@ -192,7 +192,12 @@ def largest_shares(
     return winner
 
 
-def _require_sagittal(grid: Grid) -> None:
+def require_sagittal(grid: Grid) -> None:
+    """Refuse a canonical grid whose slices are thick along another axis than left-right.
+
+    Raises:
+        VolumeError: The slices are not sagittal.
+    """
     coarsest = int(np.argmax(grid.spacing_mm))
     if coarsest != 0 and grid.spacing_mm[coarsest] > SLICE_MARGIN * grid.spacing_mm[0]:
         plane = ("sagittal", "coronal", "axial")[coarsest]

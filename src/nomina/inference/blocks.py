@@ -94,7 +94,7 @@ def segment_blocks(
     part = _cropped(canonical, box)
     report(0.02)
     found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
-    notes = _notes(volume, found, part.grid, lungs is not None)
+    notes = _notes(found, part.grid, has_lungs=lungs is not None)
     found, more_notes = _cleaned(checkpoint, found, part.grid, lungs)
     report(0.95)
     labels, verdicts = _labelled(asked, checkpoint.structures, found, part.grid, lungs)
@@ -108,7 +108,7 @@ def segment_blocks(
         verdicts=tuple(verdicts[name] for name in asked),
         prompts=tuple(prompts),
         provenance={
-            **provenance(checkpoint, "class prompts", [*notes, *more_notes]),
+            **provenance(checkpoint, "class prompts", canonical, [*notes, *more_notes]),
             "memory": plan.as_dict(),
         },
     )
@@ -267,8 +267,8 @@ def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
     return replace(volume, array=array, grid=Grid(array.shape, affine))
 
 
-def _notes(volume: Volume, found: VesselMap, grid: Grid, has_lungs: bool) -> list[str]:
-    notes = list(volume.notes)
+def _notes(found: VesselMap, grid: Grid, *, has_lungs: bool) -> list[str]:
+    notes = []
     if not has_lungs:
         notes.append("No two lungs were found: the whole scan was looked at, and no vessel has a side.")
     if found.num_overlaps:

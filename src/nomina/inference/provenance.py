@@ -7,16 +7,21 @@ from typing import Any
 
 import torch
 
+from nomina.imaging.preparations import coarse_notes
+from nomina.imaging.volume import Volume
 from nomina.networks.checkpoint import Checkpoint
 
 
-def provenance(checkpoint: Checkpoint, mode: str, notes: Sequence[str]) -> dict[str, Any]:
+def provenance(
+    checkpoint: Checkpoint, mode: str, canonical: Volume, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Plain data; nothing in it names the patient.
 
     Args:
         checkpoint: What segmented the scan.
         mode: What the network was told; see `nomina.inference.segmenter.PromptMode`.
-        notes: How the scan was interpreted, and what else one must know, one sentence each.
+        canonical: The scan in canonical axes: how it was interpreted is noted, and whether it is coarse.
+        notes: What else one must know, one sentence each.
     """
     return {
         "model": checkpoint.name,
@@ -30,5 +35,5 @@ def provenance(checkpoint: Checkpoint, mode: str, notes: Sequence[str]) -> dict[
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
         },
-        "notes": list(notes),
+        "notes": [*canonical.notes, *coarse_notes(canonical.grid, checkpoint.config.preparation), *notes],
     }

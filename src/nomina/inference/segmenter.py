@@ -15,6 +15,7 @@ from nomina.assessment.level_anchors import Anchor, parse_anchor
 from nomina.errors import CheckpointError, ConfigError, PromptError, VolumeError
 from nomina.imaging.doctor_intensity import is_hounsfield, sampled
 from nomina.imaging.preparation import normalise
+from nomina.imaging.preparations import require_suited
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.anchored import AnchoredNaming, facts_under_anchors, with_anchors
@@ -122,7 +123,8 @@ class Segmenter:
 
         Raises:
             PromptError: See `resolve`.
-            VolumeError: The scan is of another modality than the model's, not sagittal, or without contrast.
+            VolumeError: The scan is of another modality than the model's, not sagittal, not in Hounsfield
+                units, or without contrast; all but the last are said before the network runs.
             ConfigError: The network has no such mode, or the plan is one for a network of another kind.
         """
         self._require_own_plan(plan)
@@ -180,9 +182,10 @@ class Segmenter:
 
         Raises:
             PromptError: See `resolve`.
-            VolumeError: The scan is not sagittal, or cannot be segmented in so little memory.
+            VolumeError: The model cannot read the scan, see `__call__`, or not in so little memory.
             ConfigError: There is a limit, and the system does not say what the process holds already.
         """
+        self._require_suited(volume)
         num_prompts, held_bytes = len(self.resolve(prompts)), self._forward_bytes
         if isinstance(self.checkpoint.network, LACAF):
             return block_plan(self.checkpoint, volume, num_prompts, held_bytes, max_memory_bytes)
@@ -285,7 +288,7 @@ class Segmenter:
         targets, known = self._targets(prompts), self.checkpoint.structures
         asked = needed_structures(targets, known)
         num_prompts = len({target.structure.name for target in targets})
-        self._check_modality(volume)
+        self._require_suited(volume)
         if isinstance(self.checkpoint.network, LACAF):
             if not isinstance(plan, BlockMemoryPlan):
                 plan = block_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
@@ -309,7 +312,7 @@ class Segmenter:
             verdicts=tuple(verdicts[name] for name in asked),
             prompts=tuple(prompts) if prompts is not None else (),
             provenance={
-                **provenance(self.checkpoint, mode, volume.notes),
+                **provenance(self.checkpoint, mode, canonical),
                 "memory": plan.as_dict(),
                 "levels_decided_by": naming.reason,
                 "anchors": [anchor.text for anchor in anchors],
@@ -379,6 +382,11 @@ class Segmenter:
         if mode == "header":
             return {"sequence": volume.sequence} if volume.sequence else {}
         return None
+
+    def _require_suited(self, volume: Volume) -> None:
+        """Refuse a scan that the model cannot read, before the network runs, be it only to plan."""
+        self._check_modality(volume)
+        require_suited(volume, self.checkpoint.config.preparation)
 
     def _check_modality(self, volume: Volume) -> None:
         trained, shown = self.checkpoint.config.modality, volume.modality

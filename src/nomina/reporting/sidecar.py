@@ -32,8 +32,8 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
 
     Structures that the border of the scan cuts get the value for partly visible ones where the scheme has one
     (`spider`: 100 + n for vertebrae) and keep their value where it has none; the provenance says which values
-    these are. What the scheme cannot express becomes background and is noted. A segmentation that is in the
-    scheme already stays as it is.
+    these are. What the scheme cannot express becomes background and is noted, as is a label map that this
+    leaves empty. A segmentation that is in the scheme already stays as it is.
 
     Raises:
         SchemeError: The scheme counts from the bottom and the segmentation has T13 or L6.
@@ -53,6 +53,8 @@ def in_scheme(segmentation: Segmentation, scheme: LabelScheme) -> Segmentation:
                 array[array == value_of[name]] = value
             partial[value] = name
     notes = [*segmentation.provenance.get("notes", ()), *conversion.lost, *conversion.notes]
+    if conversion.lost and not array.any():
+        notes.append(f"The label map is empty: {scheme.name} has no value for what was found.")
     return replace(
         segmentation,
         label_map=replace(conversion.label_map, array=array),
