@@ -34,7 +34,7 @@ def test_classes_that_phantoms_never_label_are_unknown_there(
 ) -> None:
     structures = STRUCTURE_PRESETS["mrspineseg19"]
     case = prepare_phantoms(tmp_path / "out", 1, 5, PrepareConfig(structures=structures)).cases[0]
-    assert "each phantom has no labels for sacrum: unknown there" in caplog.text
+    assert "unknown in each phantom, which has no labels for it: sacrum" in caplog.text
     assert case.annotated == tuple(name for name in structures if name != "sacrum")
     with pytest.raises(CaseError, match="the phantom labels none of sacrum"):
         prepare_phantoms(tmp_path / "none", 1, 5, PrepareConfig(structures=("sacrum",)))

@@ -143,10 +143,10 @@ def _tell_parts(annotated: Mapping[str, tuple[str, ...] | None], config: Prepare
     """Say which scans of slices are labelled in part: there background teaches nothing about the rest."""
     if isinstance(config.image, CTPreparation):
         return
-    for case_id, names in annotated.items():
-        if names is not None:
-            unknown = [name for name in config.structures if name not in names]
-            logger.warning("%s has no labels for %s: unknown there", case_id, ", ".join(unknown))
+    for names in dict.fromkeys(names for names in annotated.values() if names is not None):
+        unknown = [name for name in config.structures if name not in names]
+        found = [case_id for case_id, its in annotated.items() if its == names]
+        logger.warning("unknown in %s, which has no labels for it: %s", ", ".join(found), ", ".join(unknown))
 
 
 def _fingerprint(case: Case) -> tuple[str, ...]:
