@@ -53,7 +53,11 @@ def make_prepared() -> Callable[..., PreparedDataset]:
     """Writes scans and class indices (axes R, A, S) as a prepared dataset of a short spine."""
 
     def make(
-        folder: Path, cases: Mapping[str, Arrays], spacing_mm: float = 1.0, dataset: str = "boxes"
+        folder: Path,
+        cases: Mapping[str, Arrays],
+        spacing_mm: float = 1.0,
+        dataset: str = "boxes",
+        annotated: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> PreparedDataset:
         folder.mkdir(parents=True, exist_ok=True)
         entries = []
@@ -74,6 +78,7 @@ def make_prepared() -> Callable[..., PreparedDataset]:
                     voxel_counts=counts,
                     num_ignored_voxels=int((labels == 255).sum()),
                     sequence="T2",
+                    annotated=annotated.get(case_id),
                 )
             )
         preparation = ImagePreparation(in_plane_spacing_mm=spacing_mm)

@@ -186,6 +186,22 @@ def test_the_facts_of_a_patch_are_the_structures_visible_in_it(data: TrainingDat
     assert partly > 0
 
 
+def test_a_case_labelled_in_part_says_what_it_knows_and_no_more(
+    tmp_path: Path, make_prepared: MakePrepared, short_spine: Spine
+) -> None:
+    """L4 has a label and does not count; the other discs and the canal were not looked for."""
+    known = ("L5 vertebra", "L5-S1 disc")
+    make_prepared(tmp_path / "some", {"p1_t2": short_spine()}, annotated={"p1_t2": known})
+    batch = batch_of(open_training_data([DataSource(folder=str(tmp_path / "some"))]))
+    assert batch.annotated.tolist() == [[True, True, False, False, True, False]] * 4
+    values = set(batch.target.flatten().tolist())
+    assert values <= {0, 1, 4, 255}
+    assert {1, 4} <= values
+    for choices, facts in zip(true_choices(batch.facts, STRUCTURES).tolist(), batch.facts, strict=True):
+        assert choices == [1, -1, -1, -1, -1, -1], "T2 is known, no level and no number is"
+        assert set(facts.vertebrae) <= {"L5 vertebra"}
+
+
 def test_true_choices_are_the_options_that_the_facts_choose() -> None:
     empty = Facts(canal_visible=False)
     choices = true_choices([L5_AND_L4, empty], STRUCTURES).tolist()

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nomina.config import load_config, to_plain
-from nomina.errors import CheckpointError, ConfigError, NominaError
+from nomina.errors import CaseError, CheckpointError, ConfigError, NominaError
 from nomina.learning import fit as fit_module
 from nomina.learning import run_record, slice_task
 from nomina.learning.augmentation import AugmentationConfig
@@ -354,9 +354,31 @@ def test_fine_tuning_refuses_what_does_not_fit(tiny_recipe: Recipe, tmp_path: Pa
     assert isinstance(tuning.network, ATMNetConfig)
     with pytest.raises(ConfigError, match="has another network than the recipe"):
         train(replace(tuning, network=replace(tuning.network, backbone=wider)), tmp_path / "out")
-    with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*nowhere.*a shipped one"):
         train(replace(tuning, initial_checkpoint=str(tmp_path / "nowhere")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_structures_without_any_annotation_are_kept_and_not_learnt(
+    tiny_recipe: Recipe,
+    tmp_path: Path,
+    make_prepared: Callable[..., PreparedDataset],
+    short_spine: Callable[..., tuple[np.ndarray, np.ndarray]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known = {"p1_t2": ("L5 vertebra", "L4 vertebra", "spinal canal", "L5-S1 disc")}
+    make_prepared(tmp_path / "mine", {"p1_t2": short_spine()}, annotated=known)
+    mine = replace(shorter(tiny_recipe, steps=2), data=(DataSource(folder=str(tmp_path / "mine")),))
+    with pytest.raises(CaseError, match="no training case was annotated for L4-L5 disc"):
+        train(mine, tmp_path / "out")
+    first = train(shorter(tiny_recipe, steps=1), tmp_path / "first")
+    train(replace(mine, initial_checkpoint=str(first)), tmp_path / "out")
+    assert "no training case was annotated for L4-L5 disc: what best knows of it may fade" in caplog.text
+
+
+def test_a_shipped_checkpoint_is_started_from_by_name(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="initial_checkpoint spine-mr knows other structures"):
+        train(replace(tiny_recipe, initial_checkpoint="spine-mr"), tmp_path / "out")
 
 
 def test_a_patch_that_the_network_cannot_take_is_refused_before_training(

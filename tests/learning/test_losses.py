@@ -10,7 +10,15 @@ from monai.losses import DiceFocalLoss
 from torch import Tensor
 
 from nomina.errors import ConfigError
-from nomina.learning.losses import LossConfig, dice_focal, fact_loss, kind_logits, kind_loss, objective
+from nomina.learning.losses import (
+    LossConfig,
+    dice_focal,
+    fact_loss,
+    kind_logits,
+    kind_loss,
+    objective,
+    with_annotated,
+)
 from nomina.networks.atm_net import NetworkOutput
 
 IGNORED = 255
@@ -195,13 +203,56 @@ def test_facts_cost_cross_entropies_by_hand(output: NetworkOutput) -> None:
     right = torch.where(visible, output.presence.sigmoid(), 1 - output.presence.sigmoid())
     said = output.statements[0].softmax(-1)[[0, 1], [2, 0]]
     expected = -right.log().mean() - said.log().mean()
-    torch.testing.assert_close(fact_loss(output, choices, visible), expected)
+    everywhere = torch.ones_like(visible)
+    torch.testing.assert_close(fact_loss(output, choices, visible, everywhere), expected)
+
+
+def test_the_presence_of_what_nobody_looked_for_costs_nothing(output: NetworkOutput) -> None:
+    visible = torch.zeros(2, 4, dtype=torch.bool)
+    annotated = torch.tensor([[True, False, False, True], [False, False, False, False]])
+    assert output.presence is not None
+    expected = -(1 - output.presence.sigmoid())[annotated].log().mean()
+    choices = torch.full((2, 2), -1)
+    torch.testing.assert_close(fact_loss(output, choices, visible, annotated), expected)
+    assert fact_loss(output, choices, visible, torch.zeros_like(annotated)).item() == 0
+
+
+def test_what_nobody_looked_for_is_a_part_of_the_background() -> None:
+    """Class 2 of 3 was annotated in the second image alone."""
+    probabilities = torch.tensor([0.2, 0.3, 0.4, 0.1]).expand(2, 2, 2, 4)
+    annotated = torch.tensor([[True, True, False, True], [True, True, True, True]])
+    merged = with_annotated(NetworkOutput(logits_of(probabilities)), annotated).logits.softmax(dim=1)
+    torch.testing.assert_close(merged[0, :, 0, 0], torch.tensor([0.6, 0.3, 0.0, 0.1]))
+    torch.testing.assert_close(merged[1, :, 0, 0], torch.tensor([0.2, 0.3, 0.4, 0.1]))
+
+
+def test_an_unknown_class_may_be_found_in_the_background_and_nowhere_else(
+    random_case: tuple[Tensor, Tensor],
+) -> None:
+    """Next to nothing moves it where it stands for background; it is pushed out of what was annotated."""
+    logits, _ = random_case
+    target = torch.zeros(2, 8, 8, dtype=torch.long)
+    target[:, :4] = 1
+    logits = logits.clone()
+    logits[:, 2] += 8.0  # the network finds class 2 everywhere
+    logits.requires_grad_()
+    annotated = torch.tensor([[True, True, False, True, True]] * 2)
+    nothing, full = torch.zeros(2, 0, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
+    cfg = LossConfig(dice=0.0, focal_gamma=0.0, kinds=1.0)
+    kinds = torch.tensor([0, 1, 1, 2, 2])
+    parts = objective(NetworkOutput(logits), target, nothing, full, cfg, 1.0, kinds, annotated)
+    (gradient,) = torch.autograd.grad(parts["segmentation"], logits)
+    assert gradient[:, 2, 4:].abs().max() < 1e-3
+    assert (gradient[:, 2, :4] > 5e-3).all()
+    assert torch.isfinite(parts["kinds"])
+    whole = objective(NetworkOutput(logits), target, nothing, full, cfg, 1.0, kinds)
+    assert whole["segmentation"] > parts["segmentation"] + 1
 
 
 def test_an_image_that_does_not_say_leaves_the_mean_to_the_others(output: NetworkOutput) -> None:
     visible = torch.zeros(2, 4, dtype=torch.bool)
-    nothing = fact_loss(output, torch.full((2, 2), -1), visible)
-    one = fact_loss(output, torch.tensor([[-1, -1], [-1, 3]]), visible)
+    nothing = fact_loss(output, torch.full((2, 2), -1), visible, ~visible)
+    one = fact_loss(output, torch.tensor([[-1, -1], [-1, 3]]), visible, ~visible)
     torch.testing.assert_close(one - nothing, -output.statements[1][1].log_softmax(-1)[3])
 
 
@@ -218,7 +269,7 @@ def test_the_objective_weighs_its_parts(output: NetworkOutput, random_case: tupl
     coarse = torch.stack([target[:, i, j] for i in (2, 6) for j in (2, 6)], dim=1).reshape(2, 2, 2)
     assert (coarse == IGNORED).sum() == 1
     torch.testing.assert_close(parts["first_logits"], 0.25 * dice_focal(output.first_logits, coarse, cfg))
-    torch.testing.assert_close(parts["facts"], 0.3 * fact_loss(output, choices, visible))
+    torch.testing.assert_close(parts["facts"], 0.3 * fact_loss(output, choices, visible, visible))
     assert parts["contrast"].item() == 6.0
 
 

@@ -18,7 +18,6 @@ from nomina.learning.prepare_chests import (
     ChestPhantoms,
     annotated_in,
     prepare_lung_phantoms,
-    stating_annotated,
     with_only,
 )
 from nomina.learning.prepared import CHEST_STRUCTURES, chest_config
@@ -71,9 +70,10 @@ def test_a_half_labelled_case_says_so_or_is_refused(case: Case, tmp_path: Path, 
     assert entry.annotated == ("left pulmonary artery", "left pulmonary vein")
 
 
-def test_a_case_without_vessels_or_airways_is_refused(case: Case) -> None:
+def test_a_case_without_vessels_or_airways_is_refused(case: Case, tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="labels none of pulmonary artery"):
-        stating_annotated([replace(case, scheme="spider")])
+        prepare_cases([replace(case, scheme="spider")], tmp_path / "out", chest_config(CUBES))
+    assert not (tmp_path / "out").exists()
 
 
 def test_parts_of_a_phantom_keep_what_has_no_side() -> None:

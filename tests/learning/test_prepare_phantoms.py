@@ -29,6 +29,12 @@ def test_a_spine_is_rendered_twice_and_a_larger_count_adds_spines(tmp_path: Path
     assert (tmp_path / "phantom5a.image.npy").stat().st_mtime_ns == written
 
 
-def test_classes_that_phantoms_never_label_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CaseError, match="the phantom has no label for sacrum"):
-        prepare_phantoms(tmp_path, 1, 0, PrepareConfig(structures=STRUCTURE_PRESETS["mrspineseg19"]))
+def test_classes_that_phantoms_never_label_are_unknown_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    structures = STRUCTURE_PRESETS["mrspineseg19"]
+    case = prepare_phantoms(tmp_path / "out", 1, 5, PrepareConfig(structures=structures)).cases[0]
+    assert "unknown in each phantom, which has no labels for it: sacrum" in caplog.text
+    assert case.annotated == tuple(name for name in structures if name != "sacrum")
+    with pytest.raises(CaseError, match="the phantom labels none of sacrum"):
+        prepare_phantoms(tmp_path / "none", 1, 5, PrepareConfig(structures=("sacrum",)))

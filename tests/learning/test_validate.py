@@ -66,6 +66,21 @@ def test_a_perfect_prediction_scores_one(score: Callable[..., dict[str, float]],
     }
 
 
+def test_what_a_scan_was_not_annotated_for_is_not_scored_there(
+    tmp_path: Path, make_prepared: MakePrepared, short_spine: Spine
+) -> None:
+    """Everything is found; only vertebrae and one of two discs have labels that count."""
+    _, labels = short_spine()
+    reference = np.where(labels == 3, 0, labels)
+    known = ("L5 vertebra", "L4 vertebra", "L5-S1 disc")
+    dataset = make_prepared(
+        tmp_path, {"p0_t2": (labels.astype(float), reference)}, annotated={"p0_t2": known}
+    )
+    data = TrainingData(dataset.config, (), np.zeros(0), dataset.cases)
+    scores = validate(Reader().eval(), data, WORDS, num_slices=1)
+    assert scores == {"dice": 1.0, "dice_vertebrae": 1.0, "dice_discs": 1.0}
+
+
 def test_dice_is_the_number_by_hand(score: Callable[..., dict[str, float]]) -> None:
     reference = np.zeros((2, 8, 8), dtype=np.uint8)
     predicted = reference.copy()

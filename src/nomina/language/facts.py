@@ -51,6 +51,8 @@ class Facts:
     """Whether the spinal canal is visible; None when the annotation does not know it."""
     sacrum_visible: bool | None = None
     """Whether any part of the sacrum is visible; None when the annotation does not know it."""
+    unknown: frozenset[str] = frozenset()
+    """Names of the statements (`nomina.language.prompts`) that an annotation of some levels cannot decide."""
 
     def __post_init__(self) -> None:
         if self.sequence is not None and self.sequence not in SEQUENCES:

@@ -98,7 +98,7 @@ def statement_choices(facts: Facts, statements: Sequence[Statement]) -> tuple[in
 
 
 def all_said(facts: Facts) -> dict[str, str]:
-    """Everything that the facts say: the value of each statement by its name."""
+    """Everything that the facts say and know: the value of each statement by its name."""
     values = {
         "sequence": facts.sequence,
         "lowest_vertebra": facts.lowest_vertebra,
@@ -108,7 +108,23 @@ def all_said(facts: Facts) -> dict[str, str]:
         "canal": _visibility(facts.canal_visible),
         "sacrum": _visibility(facts.sacrum_visible),
     }
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and name not in facts.unknown}
+
+
+def undecided(structures: Sequence[str], annotated: Sequence[str]) -> frozenset[str]:
+    """Names of the statements that cannot be made where only some of the structures were annotated.
+
+    Args:
+        structures: Names of the structures that the model knows.
+        annotated: Those of them that somebody looked for.
+    """
+    lacking = set(structures).difference(annotated)
+    names: set[str] = set()
+    if bottom_to_top(lacking, "vertebra"):
+        names |= {"lowest_vertebra", "highest_vertebra", "num_vertebrae"}
+    if bottom_to_top(lacking, "disc"):
+        names |= {"num_discs"}
+    return frozenset(names)
 
 
 def said_choices(said: Mapping[str, str], statements: Sequence[Statement]) -> tuple[int | None, ...]:

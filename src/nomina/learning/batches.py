@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from nomina.anatomy.structures import structure
 from nomina.errors import CaseError, ConfigError
 from nomina.imaging.preparation import ImagePreparation
 from nomina.language.facts import Facts, facts_from_counts, perturb_facts
-from nomina.language.prompts import Statement, image_statements, statement_choices
+from nomina.language.prompts import Statement, image_statements, statement_choices, undecided
 from nomina.learning.augmentation import AugmentationConfig, cut_patch, vary_intensity
 from nomina.learning.cases import read_split
-from nomina.learning.prepared import PrepareConfig, PreparedEntry, open_prepared
+from nomina.learning.prepared import IGNORED, PrepareConfig, PreparedEntry, open_prepared
 from nomina.learning.recipe import DataSource, WordsConfig
 from nomina.learning.sampling import CaseIndex, SamplingConfig, draw_plan, index_case
 from nomina.networks.words import EncodedPrompts
@@ -31,6 +31,8 @@ class Batch:
     patch: Float[Tensor, "b c i j"]
     target: Integer[Tensor, "b i j"]
     """Class per pixel, 255 where unknown."""
+    annotated: Bool[Tensor, "b n"]
+    """Classes that somebody looked for in the patch's case; the background always."""
     visible: Bool[Tensor, "b structures"]
     """Structures of which at least half lies inside the patch."""
     facts: tuple[Facts, ...]
@@ -50,6 +52,11 @@ class TrainingData:
     def structures(self) -> tuple[str, ...]:
         """Names of classes 1…n−1."""
         return self.prepare.structures
+
+    def annotated(self, entry: PreparedEntry) -> Bool[Tensor, " n"]:
+        """Which classes somebody looked for in a case; the background always."""
+        names = self.structures if entry.annotated is None else entry.annotated
+        return torch.tensor([True, *(name in names for name in self.structures)])
 
     @property
     def kinds(self) -> Integer[Tensor, " n"]:
@@ -180,22 +187,45 @@ def make_batch(
     """Draw and cut one batch; the same `seed` gives the same batch."""
     rng = np.random.default_rng(seed)
     plans = [draw_plan(data.cases, data.case_weights, sampling, rng) for _ in range(batch_size)]
-    patches, targets, visible, facts = [], [], [], []
+    patches, targets, annotated, visible, facts = [], [], [], [], []
     for plan in plans:
         index = data.cases[plan.case]
         patch, target = cut_patch(index, plan, sampling.patch_size, num_slices, device)
         patches.append(vary_intensity(patch, augmentation, plan.seed))
-        targets.append(target)
+        known = data.annotated(index.entry)
+        targets.append(_annotated_pixels(target, known.to(target.device)))
+        annotated.append(known)
         seen = index.visible(plan, sampling.patch_size)
         visible.append(torch.from_numpy(seen))
-        counts = {name: 1 if is_seen else 0 for name, is_seen in zip(data.structures, seen, strict=True)}
-        facts.append(facts_from_counts(counts, sequence=index.entry.sequence, min_voxels=1))
+        facts.append(_facts(data.structures, seen, known[1:].numpy(), index.entry.sequence))
     return Batch(
         patch=torch.stack(patches),
         target=torch.stack(targets),
+        annotated=torch.stack(annotated).to(device),
         visible=torch.stack(visible).to(device),
         facts=tuple(facts),
     )
+
+
+def _annotated_pixels(
+    target: Integer[Tensor, "i j"], annotated: Bool[Tensor, " n"]
+) -> Integer[Tensor, "i j"]:
+    """The target without what has a label and yet does not count as annotated."""
+    known = target != IGNORED
+    return torch.where(known & annotated[torch.where(known, target, 0)], target, IGNORED)
+
+
+def _facts(
+    structures: Sequence[str],
+    seen: Bool[np.ndarray, " structures"],
+    annotated: Bool[np.ndarray, " structures"],
+    sequence: str | None,
+) -> Facts:
+    """What is visible of the annotated structures, and which statements that leaves open."""
+    known = [name for name, is_known in zip(structures, annotated, strict=True) if is_known]
+    counts = {name: int(is_seen) for name, is_seen in zip(structures, seen, strict=True) if name in known}
+    facts = facts_from_counts(counts, sequence=sequence, min_voxels=1)
+    return replace(facts, unknown=undecided(structures, known))
 
 
 def true_choices(facts: Sequence[Facts], structures: Sequence[str]) -> Integer[Tensor, "b s"]:

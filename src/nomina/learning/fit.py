@@ -28,6 +28,7 @@ from nomina.learning.task import Forward, Task, start_from
 from nomina.learning.training_state import TrainingState, resume, save_state
 from nomina.networks.build import build_network
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint, restore_checkpoint, save_checkpoint
+from nomina.networks.shipped import checkpoint_folder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -75,7 +76,8 @@ def fit(
     """
     fabric = open_fabric(recipe.train, accelerator, devices)
     fabric.launch()
-    start = None if recipe.initial_checkpoint is None else load_checkpoint(recipe.initial_checkpoint)
+    first = recipe.initial_checkpoint
+    start = None if first is None else load_checkpoint(checkpoint_folder(first))
     task = open_task(recipe, start, fabric.device)
     state = _first_state(task, start, fabric.device)
     origin = origin_of(task, start)

@@ -1,5 +1,7 @@
 """The training objective: L = DiceFocal + λ·L_ftc [paper, second-hand] + what mode B needs [choice]."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
@@ -12,6 +14,9 @@ from nomina.networks.atm_net import NetworkOutput
 
 SMOOTH = 1e-5
 """Added above and below in Dice, as in MONAI."""
+
+NEVER = -1e4
+"""Logit of a class that cannot be; finite, so that no gradient becomes 0 × inf."""
 
 
 @config
@@ -78,6 +83,31 @@ def dice_focal(
     return cfg.dice * dice_loss + cfg.focal * focal
 
 
+def with_annotated(output: NetworkOutput, annotated: Bool[Tensor, "b n"]) -> NetworkOutput:
+    """The output as a case that is labelled in part can judge it: what nobody looked for is background.
+
+    The background takes on the probability of the classes that were not annotated, so whatever of them lies
+    in the background of the reference costs nothing (marginal loss: Shi et al., Medical Image Analysis
+    70:101979, 2021).
+    """
+    if bool(annotated.all()):
+        return output
+    first = output.first_logits
+    return replace(
+        output,
+        logits=_marginal(output.logits, annotated),
+        first_logits=None if first is None else _marginal(first, annotated),
+        coarse_logits=tuple(_marginal(logits, annotated) for logits in output.coarse_logits),
+    )
+
+
+def _marginal(logits: Float[Tensor, "b n i j"], annotated: Bool[Tensor, "b n"]) -> Float[Tensor, "b n i j"]:
+    logits, away = logits.float(), ~annotated[..., None, None]
+    is_background = away | (torch.arange(logits.shape[1], device=logits.device) == 0)[:, None, None]
+    background = logits.masked_fill(~is_background, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.cat([background, logits.masked_fill(away, NEVER)[:, 1:]], dim=1)
+
+
 def kind_logits(
     logits: Float[Tensor, "b n i j"], kinds: Integer[Tensor, " n"]
 ) -> Float[Tensor, "b kinds i j"]:
@@ -105,12 +135,19 @@ def kind_loss(
 
 
 def fact_loss(
-    output: NetworkOutput, choices: Integer[Tensor, "b s"], visible: Bool[Tensor, "b structures"]
+    output: NetworkOutput,
+    choices: Integer[Tensor, "b s"],
+    visible: Bool[Tensor, "b structures"],
+    annotated: Bool[Tensor, "b structures"],
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of each statement (choice −1: unknown, not trained on) plus presence cross-entropy."""
+    """Cross-entropy of each statement (choice −1: unknown, not trained on) plus that of presence.
+
+    Presence counts where somebody looked.
+    """
     if output.presence is None:
         raise AssertionError("a network without a fact predictor has no fact loss")
-    loss = F.binary_cross_entropy_with_logits(output.presence.float(), visible.float())
+    presence = F.binary_cross_entropy_with_logits(output.presence.float(), visible.float(), reduction="none")
+    loss = (presence * annotated).sum() / annotated.sum().clamp(min=1)
     for index, logits in enumerate(output.statements):
         known = choices[:, index] >= 0
         entropy = F.cross_entropy(logits.float(), choices[:, index], ignore_index=-1, reduction="sum")
@@ -127,6 +164,7 @@ def objective(
     cfg: LossConfig,
     progress: float,
     kinds: Integer[Tensor, " n"] | None = None,
+    annotated: Bool[Tensor, "b n"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Each weighted part of the objective by name; their sum is what is minimised.
 
@@ -138,10 +176,14 @@ def objective(
         cfg: Weights.
         progress: Share of the training done, 0 to 1; λ warms up with it.
         kinds: Kind of each class, 0 for the background; needed where `cfg.kinds` is not 0.
+        annotated: Classes that somebody looked for, see `with_annotated`; None: all.
 
     Raises:
         ConfigError: `cfg.kinds` is not 0 and no kinds are given.
     """
+    if annotated is None:
+        annotated = torch.ones(output.logits.shape[:2], dtype=torch.bool, device=target.device)
+    output = with_annotated(output, annotated)
     parts = _segmentation(output, target, cfg)
     if cfg.kinds:
         if kinds is None:
@@ -154,7 +196,7 @@ def objective(
         warmth = min(1.0, progress / cfg.contrast_warmup) if cfg.contrast_warmup else 1.0
         parts["contrast"] = cfg.contrast * warmth * output.contrast_loss
     if output.presence is not None:
-        parts["facts"] = cfg.facts * fact_loss(output, choices, visible)
+        parts["facts"] = cfg.facts * fact_loss(output, choices, visible, annotated[:, 1:])
     return parts
 
 

@@ -4,7 +4,9 @@ A run that is killed leaves no half case, and the next run goes on where it stop
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +14,12 @@ from nomina.anatomy.schemes import load_scheme
 from nomina.errors import CaseError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.learning.cases import Case
-from nomina.learning.prepare_chests import stating_annotated
 from nomina.learning.prepare_run import Job, Sample, run_jobs
 from nomina.learning.prepared import PrepareConfig, PreparedDataset
 from nomina.learning.read_case import read_case
 from nomina.phantoms.plan import REVISION
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_cases(
@@ -41,13 +44,11 @@ def prepare_cases(
         on_case: Called with the id of each case as it is finished or found finished.
 
     Raises:
-        CaseError: Cases are faulty (all are named), two share an id, the folder has another config, or a
-            structure is one that the label scheme cannot name.
+        CaseError: Cases are faulty (all are named), two share an id, the folder has another config, or a case
+            labels none of the structures.
     """
-    if isinstance(config.image, CTPreparation):
-        cases = stating_annotated(cases)
-    else:
-        _check_labels(cases, config)
+    cases = [replace(case, annotated=_annotated(case, config)) for case in cases]
+    _tell_parts({case.id: case.annotated for case in cases}, config)
     jobs = [Job((case.id,), case.dataset, _fingerprint(case), partial(_load_files, case)) for case in cases]
     return run_jobs(jobs, Path(out), config, workers=workers, force=force, skip_bad=skip_bad, on_case=on_case)
 
@@ -74,15 +75,16 @@ def prepare_phantoms(
         on_case: Called with the id of each case as it is finished or found finished.
 
     Raises:
-        CaseError: The folder has another config, or a structure is one that phantoms do not label.
+        CaseError: The folder has another config, or phantoms label none of the structures.
     """
-    _require_labelled(config.structures, load_scheme("spider").labels.values(), "the phantom")
+    annotated = _labelled(config, load_scheme("spider").labels.values(), "the phantom")
+    _tell_parts({"each phantom": annotated}, config)
     jobs = [
         Job(
             tuple(f"phantom{number}{letter}" for letter in _RENDERINGS),
             "phantom",
             (f"phantom seed {number}, revision {REVISION}",),
-            partial(_load_phantom, number),
+            partial(_load_phantom, number, annotated),
         )
         for number in range(seed, seed + count)
     ]
@@ -92,7 +94,7 @@ def prepare_phantoms(
 _RENDERINGS = ("a", "b")
 
 
-def _load_phantom(seed: int) -> Iterator[Sample]:
+def _load_phantom(seed: int, annotated: tuple[str, ...] | None) -> Iterator[Sample]:
     from nomina.phantoms.render import render
     from nomina.phantoms.spine import sample_spine
 
@@ -103,7 +105,8 @@ def _load_phantom(seed: int) -> Iterator[Sample]:
         volume = next(volume for volume in renderings if volume.sequence not in seen)
         seen.add(volume.sequence)
         record = {"id": f"phantom{seed}{letter}", "patient": f"phantom{seed}", "dataset": "phantom"}
-        yield Sample(record | {"sequence": volume.sequence}, volume, phantom.label_map)
+        facts = {"sequence": volume.sequence, "annotated": annotated}
+        yield Sample(record | facts, volume, phantom.label_map)
 
 
 def _load_files(case: Case) -> Iterator[Sample]:
@@ -113,23 +116,37 @@ def _load_files(case: Case) -> Iterator[Sample]:
     yield Sample(record, volume, label_map)
 
 
-def _check_labels(cases: Sequence[Case], config: PrepareConfig) -> None:
-    """Refuse cases whose background may hold one of the classes."""
-    for scheme in {case.scheme for case in cases if case.labels is None}:
-        _require_labelled(config.structures, load_scheme(scheme).labels.values(), f"scheme {scheme!r}")
-    for case in cases:
-        for labelled in (case.labels, case.annotated):
-            if labelled is not None:
-                _require_labelled(config.structures, labelled, f"case {case.id}")
+def _annotated(case: Case, config: PrepareConfig) -> tuple[str, ...] | None:
+    """What was annotated in a case, of what is prepared."""
+    named = case.labels or load_scheme(case.scheme).labels.values()
+    return _labelled(config, named if case.annotated is None else case.annotated, f"case {case.id}")
 
 
-def _require_labelled(structures: Sequence[str], labelled: Iterable[str], what: str) -> None:
-    unlabelled = [name for name in structures if name not in set(labelled)]
-    if unlabelled:
+def _labelled(config: PrepareConfig, named: Iterable[str], what: str) -> tuple[str, ...] | None:
+    """The structures among some names; None for scans of slices that have them all.
+
+    Raises:
+        CaseError: There is none.
+    """
+    known = set(named)
+    labelled = tuple(name for name in config.structures if name in known)
+    if not labelled:
         raise CaseError(
-            f"{what} has no label for {', '.join(unlabelled)}: its background may hold them, and a "
-            f"network would learn that they are never there; choose other structures"
+            f"{what} labels none of {', '.join(config.structures)}; check its label scheme, or choose other "
+            f"structures"
         )
+    is_whole = len(labelled) == len(config.structures) and not isinstance(config.image, CTPreparation)
+    return None if is_whole else labelled
+
+
+def _tell_parts(annotated: Mapping[str, tuple[str, ...] | None], config: PrepareConfig) -> None:
+    """Say which scans of slices are labelled in part: there background teaches nothing about the rest."""
+    if isinstance(config.image, CTPreparation):
+        return
+    for names in dict.fromkeys(names for names in annotated.values() if names is not None):
+        unknown = [name for name in config.structures if name not in names]
+        found = [case_id for case_id, its in annotated.items() if its == names]
+        logger.warning("unknown in %s, which has no labels for it: %s", ", ".join(found), ", ".join(unknown))
 
 
 def _fingerprint(case: Case) -> tuple[str, ...]:

@@ -10,12 +10,11 @@ import numpy as np
 
 from nomina.anatomy.schemes import load_scheme
 from nomina.anatomy.structures import structure
-from nomina.errors import CaseError, ConfigError
+from nomina.errors import ConfigError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap
-from nomina.learning.cases import Case
 from nomina.learning.prepare_run import Job, Sample, run_jobs
-from nomina.learning.prepared import CHEST_STRUCTURES, PreparedDataset, chest_config
+from nomina.learning.prepared import PreparedDataset, chest_config
 from nomina.phantoms.lung_plan import DEFAULT_LUNG, REVISION, LungConfig
 from nomina.phantoms.lung_tissues import ChestContrast
 
@@ -90,26 +89,6 @@ def prepare_lung_phantoms(
     ]
     config = chest_config(image)
     return run_jobs(jobs, Path(out), config, workers=workers, force=force, skip_bad=False, on_case=on_case)
-
-
-def stating_annotated(cases: Sequence[Case]) -> list[Case]:
-    """The cases with `annotated` written out: what their labels can name, where nothing else is said.
-
-    Raises:
-        CaseError: A case labels nothing that a network for chests could learn.
-    """
-    stated = []
-    for case in cases:
-        annotated = case.annotated
-        if annotated is None:
-            annotated = tuple(case.labels or load_scheme(case.scheme).labels.values())
-        annotated = tuple(name for name in CHEST_STRUCTURES if name in annotated)
-        if not annotated:
-            raise CaseError(
-                f"case {case.id} labels none of {', '.join(CHEST_STRUCTURES)}; check its label scheme"
-            )
-        stated.append(replace(case, annotated=annotated))
-    return stated
 
 
 def annotated_in(part: Part) -> tuple[str, ...]:

@@ -156,8 +156,8 @@ class Recipe:
     """Label scheme whose level numbering the labels follow."""
     network: SliceNetworkConfig = ATMNetConfig()
     initial_checkpoint: str | None = None
-    """Checkpoint folder to start from (fine-tuning): same network, structures and encoder; its prompt bank is
-    kept, and no encoder is loaded."""
+    """Checkpoint to start from (fine-tuning), a folder or the name of a shipped one: same network, structures
+    and encoder; its prompt bank is kept, and no encoder is loaded."""
     words: WordsConfig = WordsConfig()
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()

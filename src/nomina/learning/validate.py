@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from nomina.learning.batches import TrainingData
 from nomina.learning.prepared import IGNORED, PreparedEntry
@@ -31,7 +31,7 @@ def validate(
     if not data.validation:
         return {}
     overlaps = [
-        _overlap(network, entry, words, len(data.structures) + 1, num_slices, window_px)
+        _overlap(network, entry, words, data.annotated(entry), num_slices, window_px)
         for entry in data.validation
     ]
     per_scan = np.stack([_dice(np.diagonal(table), table.sum(0), table.sum(1))[1:] for table in overlaps])
@@ -52,20 +52,26 @@ def _overlap(
     network: SliceNetwork,
     entry: PreparedEntry,
     words: EncodedPrompts,
-    num_classes: int,
+    annotated: Bool[torch.Tensor, " n"],
     num_slices: int,
     window_px: int | None,
 ) -> Integer[np.ndarray, "n n"]:
-    """Voxels by (predicted, reference) class; voxels of unknown class are left out."""
+    """Voxels by (predicted, reference) class; voxels of unknown class are left out.
+
+    What was not annotated counts as background where it is predicted, as it does in the reference.
+    """
     image, labels = np.asarray(entry.image(), dtype=np.float32), np.asarray(entry.labels())
     window = structure_window(network, image, words, num_slices=num_slices, width=window_px)
     if isinstance(network, ATMNet):
         words = words.given(predict_facts(network, image, num_slices=num_slices, window=window).statements)
+    num_classes, is_known = len(annotated), annotated.numpy()
     table = np.zeros((num_classes, num_classes), dtype=np.int64)
     for where, probabilities in predict_slices(network, image, words, num_slices=num_slices, window=window):
         predicted = probabilities.argmax(dim=1).cpu().numpy()
         known = labels[where] != IGNORED
-        pairs = predicted[known] * num_classes + labels[where][known]
+        predicted, reference = predicted[known], labels[where][known]
+        predicted = np.where(is_known[predicted], predicted, 0)[is_known[reference]]
+        pairs = predicted * num_classes + reference[is_known[reference]]
         table += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     return table
 
