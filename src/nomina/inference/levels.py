@@ -1,8 +1,9 @@
 """One name per level: the network names each slice by itself; the scan as a whole decides.
 
 Discs are compact and lie apart, so each is one instance whatever it was named, and `assessment.level_finding`
-names them all at once. In each slice the vertebrae then follow the discs that bore their number, and a piece
-of bone that is mostly one level is that level. Works on names only: no border moves.
+names them all at once. A vertebral body is the one between two discs (`vertebral_bodies`); in each slice
+arches and processes follow the body that bore their number, or the disc where no body did, and a piece of
+bone that is mostly one level is that level. Works on names only: no border moves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +28,10 @@ from nomina.assessment.level_finding import (
 from nomina.assessment.level_instances import scan_end
 from nomina.assessment.spine_levels import spine_kind, spine_rank
 from nomina.imaging.lookup import looked_up
+from nomina.inference.vertebral_bodies import body_ranks, one_rank_per_piece
 
 MIN_INSTANCE_SHARE = 0.2
 """Pieces smaller than this share of the median disc are not discs of their own [choice]."""
-
-DOMINANT_SHARE = 0.65
-"""A piece of bone in one slice belongs to one level when this share of it bears its name; below that it may
-be two vertebrae that touch at a facet joint [choice]."""
-
 
 SPLIT_GAP = 0.5
 """Two pieces of one name that are nearer than this share of the median gap are one disc, and as far does a
@@ -99,12 +96,13 @@ def consistent_levels(
         small = (discs.labels > 0) & ~known
         ranks = _ranks_of_small_pieces(discs, true, spacing_mm)
         renamed[small] = disc_class[np.minimum(ranks[discs.labels[small]], len(disc_class) - 1)]
+    bodies = body_ranks(is_vertebra, true, spacing_mm)
     for index in range(len(classes)):
         # Ranks may fall below 0 on the way, which one byte cannot hold.
-        said_here, true_here = said[index].astype(np.int64), true[index].astype(np.int64)
-        named = _rename_vertebrae(vertebra_ranks[classes[index]], said_here, true_here)
+        here = (plane[index].astype(np.int64) for plane in (bodies, said, true))
+        named = _rename_vertebrae(vertebra_ranks[classes[index]], *here)
         bones = vertebra_ranks[classes[index]] > 0
-        named = _one_name_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
+        named = one_rank_per_piece(np.where(bones, np.clip(named, 0, len(vertebra_class) - 1), 0))
         renamed[index][bones] = vertebra_class[named[bones]]
     levels = {level.name: level for level in found.levels}
     reason = "; ".join(decided_by(end, found))
@@ -239,54 +237,62 @@ def _ranks_of_small_pieces(
 
 
 def _rename_vertebrae(
-    bones: Integer[np.ndarray, "j k"], said: Integer[np.ndarray, "j k"], true: Integer[np.ndarray, "j k"]
+    bones: Integer[np.ndarray, "j k"],
+    bodies: Integer[np.ndarray, "j k"],
+    said: Integer[np.ndarray, "j k"],
+    true: Integer[np.ndarray, "j k"],
 ) -> Integer[np.ndarray, "j k"]:
-    """Rank of each vertebra pixel of one slice, after the discs that had its number there.
+    """Rank of each vertebra pixel of one slice: its body's, or after what had its number there.
 
     Args:
         bones: Rank that the network gave to each vertebra pixel, 0 elsewhere.
-        said: The same for discs.
+        bodies: Rank of the bodies, 0 elsewhere.
+        said: Rank that the network gave to each disc pixel.
         true: Rank of the disc instances.
     """
-    known = (true > 0) & (said > 0)
-    moves = {rank: _moves(rank, said, true, known) for rank in np.unique(said[known]).tolist()}
-    if not moves:
-        return bones
+    by_body, by_disc = _moves(bones, bodies), _moves(said, true)
     result = bones.copy()
     heights = np.broadcast_to(np.arange(bones.shape[1]), bones.shape)
-    for rank in np.unique(bones[bones > 0]):
+    for rank in np.unique(bones[bones > 0]).tolist():
         pixels = bones == rank
-        nearest = min(moves, key=lambda other: abs(other - int(rank)))
-        steps = moves[nearest]
-        result[pixels] = rank + steps[0][1]
-        if nearest == rank:
-            # Two discs bore this number: vertebra n lies above disc n, so pixels divide at the upper disc.
+        if rank in by_body:
+            # What belongs to a body hangs half a level lower behind it: parts divide at the lower body.
+            (lower, _), steps = by_body[rank][0], by_body[rank]
+            divided = [(-1.0, steps[0][1])]
             for height, step in steps[1:]:
-                result[pixels & (heights > height)] = rank + step
-    return result
+                divided.append((lower, step))
+                lower = height
+        elif by_disc:
+            nearest = min(by_disc, key=lambda other: abs(other - rank))
+            # Two discs bore this number: vertebra n lies above disc n, so pixels divide at the upper disc.
+            steps = by_disc[nearest][: None if nearest == rank else 1]
+            divided = [(-1.0, steps[0][1]), *steps[1:]]
+        else:
+            continue
+        for height, step in divided:
+            result[pixels & (heights > height)] = rank + step
+    return np.where(bodies > 0, bodies, result)
 
 
 def _moves(
+    said: Integer[np.ndarray, "j k"], true: Integer[np.ndarray, "j k"]
+) -> dict[int, list[tuple[float, int]]]:
+    """By the number said in one slice, what bore it: mean height in pixels, and true rank − that number."""
+    known = (true > 0) & (said > 0)
+    return {rank: _moves_of(rank, said, true, known) for rank in np.unique(said[known]).tolist()}
+
+
+def _moves_of(
     rank: int,
     said: Integer[np.ndarray, "j k"],
     true: Integer[np.ndarray, "j k"],
     known: Bool[np.ndarray, "j k"],
 ) -> list[tuple[float, int]]:
-    """The discs that were called `rank` in one slice: mean height in pixels, and true rank − `rank`."""
     here = known & (said == rank)
     found, votes = np.unique(true[here], return_counts=True)
     kept = found[votes >= MIN_INSTANCE_SHARE * votes.max()]
     heights = [float(np.nonzero(here & (true == other))[1].mean()) for other in kept]
     return sorted((height, int(other - rank)) for height, other in zip(heights, kept, strict=True))
-
-
-def _one_name_per_piece(ranks: Integer[np.ndarray, "j k"]) -> Integer[np.ndarray, "j k"]:
-    """Each connected piece of bone in a slice takes the rank that dominates it, where one does."""
-    pieces = cc3d.connected_components(ranks > 0, connectivity=4)
-    votes = np.zeros((int(pieces.max()) + 1, int(ranks.max()) + 1))
-    np.add.at(votes, (pieces.ravel(), ranks.ravel()), 1)
-    dominant, share = votes.argmax(axis=1), votes.max(axis=1) / votes.sum(axis=1)
-    return np.where((share >= DOMINANT_SHARE)[pieces] & (pieces > 0), dominant[pieces], ranks)
 
 
 def _class_table(ranks: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, " r"]:

@@ -26,8 +26,8 @@ BATCHES = ((LOOK_BATCH, SLICE_BATCH), (SLICE_BATCH, SLICE_BATCH), (SLICE_BATCH, 
 FLOAT = 4
 """Bytes of a float32."""
 
-LEVEL_BYTES = 9
-"""Per voxel while levels are named: classes, certainty, discs, their pieces (4), a mask and the result."""
+LEVEL_BYTES = 10
+"""Per voxel while levels are named: classes, certainty, discs, their pieces (4), bodies, mask and result."""
 
 WINNER_BYTES = 2
 """Per voxel while slices are segmented: class and certainty."""
