@@ -22,12 +22,16 @@ def config(cls: type[T]) -> type[T]:
 
 
 def load_config(
-    cls: type[T], path: Path | str, overrides: Sequence[str] = (), *, dotted: Sequence[str] = ()
+    cls: type[T] | TypeAdapter[T],
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    dotted: Sequence[str] = (),
 ) -> T:
     """Read a YAML file into a config dataclass.
 
     Args:
-        cls: The dataclass, decorated with `config`.
+        cls: The dataclass, decorated with `config`; an adapter where there is a choice of several.
         path: YAML file.
         overrides: `section.key=value` items that replace values of the file; values are read as YAML.
         dotted: Sections whose own keys are dotted names, such as `train.steps: 1500`.
@@ -47,10 +51,11 @@ def load_config(
     return parse_config(cls, data, source=str(path))
 
 
-def parse_config(cls: type[T], data: Any, *, source: str) -> T:
+def parse_config(cls: type[T] | TypeAdapter[T], data: Any, *, source: str) -> T:
     """Validate plain data (from YAML or JSON) as a config dataclass; `source` names it in errors."""
+    adapter = cls if isinstance(cls, TypeAdapter) else TypeAdapter(cls)
     try:
-        return TypeAdapter(cls).validate_python(data)
+        return adapter.validate_python(data)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg'].removeprefix('Value error, ')} "

@@ -8,9 +8,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, TypeAdapter
 
 from nomina.anatomy.structures import structure
 from nomina.assessment.branch_vote import OTHER_TREE
@@ -223,7 +223,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe | Blo
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
     """
-    return load_config(cast("type[Recipe | BlockRecipe]", AnyRecipe), path, overrides)
+    either: TypeAdapter[Recipe | BlockRecipe] = TypeAdapter(AnyRecipe)
+    return load_config(either, path, overrides)
 
 
 def _sees(value: Any) -> str:
