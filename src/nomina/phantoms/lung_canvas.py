@@ -78,10 +78,11 @@ class ChestCanvas:
     def slabs(self, low_mm: np.ndarray, high_mm: np.ndarray) -> list[Window]:
         """Windows that cover a box, a few axial layers each."""
         spacing, origin = np.array(self.grid.spacing_mm), self.grid.affine[:3, 3]
-        start = np.clip(np.floor((low_mm - origin) / spacing), 0, self.grid.shape).astype(int)
-        stop = np.clip(np.ceil((high_mm - origin) / spacing) + 1, 0, self.grid.shape).astype(int)
-        if (stop <= start).any():
+        first = np.clip(np.floor((low_mm - origin) / spacing), 0, self.grid.shape).astype(int)
+        last = np.clip(np.ceil((high_mm - origin) / spacing) + 1, 0, self.grid.shape).astype(int)
+        if (last <= first).any():
             return []
+        start, stop = first.tolist(), last.tolist()
         return [
             (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(k, min(k + SLAB_VOXELS, stop[2])))
             for k in range(start[2], stop[2], SLAB_VOXELS)
