@@ -22,22 +22,29 @@ def config(cls: type[T]) -> type[T]:
 
 
 def load_config(
-    cls: type[T] | TypeAdapter[T],
-    path: Path | str,
-    overrides: Sequence[str] = (),
-    *,
-    dotted: Sequence[str] = (),
+    cls: type[T], path: Path | str, overrides: Sequence[str] = (), *, dotted: Sequence[str] = ()
 ) -> T:
     """Read a YAML file into a config dataclass.
 
     Args:
-        cls: The dataclass, decorated with `config`; an adapter where there is a choice of several.
+        cls: The dataclass, decorated with `config`.
         path: YAML file.
         overrides: `section.key=value` items that replace values of the file; values are read as YAML.
         dotted: Sections whose own keys are dotted names, such as `train.steps: 1500`.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
+    """
+    return parse_config(cls, read_config(path, overrides, dotted=dotted), source=str(path))
+
+
+def read_config(
+    path: Path | str, overrides: Sequence[str] = (), *, dotted: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `load_config` validates, for files of which the content says what they are.
+
+    Raises:
+        ConfigError: The file cannot be read, or an override fits nothing in it.
     """
     path = Path(path)
     try:
@@ -48,14 +55,13 @@ def load_config(
         raise ConfigError(f"{path} must hold `key: value` lines, got a {type(data).__name__}")
     for item in overrides:
         _override(data, item, dotted)
-    return parse_config(cls, data, source=str(path))
+    return data
 
 
-def parse_config(cls: type[T] | TypeAdapter[T], data: Any, *, source: str) -> T:
+def parse_config(cls: type[T], data: Any, *, source: str) -> T:
     """Validate plain data (from YAML or JSON) as a config dataclass; `source` names it in errors."""
-    adapter = cls if isinstance(cls, TypeAdapter) else TypeAdapter(cls)
     try:
-        return adapter.validate_python(data)
+        return TypeAdapter(cls).validate_python(data)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, fault['loc'])) or '(top)'}: {fault['msg'].removeprefix('Value error, ')} "
