@@ -1,6 +1,7 @@
 # make demo              the main job on a phantom with known truth
 # make demo SCAN=path    ... on any scan
-# make test              the tests; make test-all adds the slow ones; make check adds format, lint, types, layers
+# make test              the tests; make check adds format, lint, types, layers
+# make test-all          adds the slow tests, and checks every annotation while they run: shapes, element types, types
 # CPU=1                  take the CPU build of torch (a tenth of the size) from its public index
 # PYTHON=python3.12      build the environment with another Python (3.11 or later)
 
@@ -12,6 +13,8 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
+# jaxtyping checks every call in nomina by its annotations; the numeric tower takes an int where a float is written, as mypy does.
+CHECKED := --jaxtyping-packages="nomina,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 
 .PHONY: demo test test-all check environment clean
 
@@ -22,7 +25,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
 test-all: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(CHECKED)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

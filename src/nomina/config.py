@@ -35,6 +35,17 @@ def load_config(
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
     """
+    return parse_config(cls, read_config(path, overrides, dotted=dotted), source=str(path))
+
+
+def read_config(
+    path: Path | str, overrides: Sequence[str] = (), *, dotted: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `load_config` validates, for files of which the content says what they are.
+
+    Raises:
+        ConfigError: The file cannot be read, or an override fits nothing in it.
+    """
     path = Path(path)
     try:
         data = read_yaml(path) or {}
@@ -44,7 +55,7 @@ def load_config(
         raise ConfigError(f"{path} must hold `key: value` lines, got a {type(data).__name__}")
     for item in overrides:
         _override(data, item, dotted)
-    return parse_config(cls, data, source=str(path))
+    return data
 
 
 def parse_config(cls: type[T], data: Any, *, source: str) -> T:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,8 +117,8 @@ def test_a_network_that_reads_its_words_calls_arteries_veins(box_chest: BoxChest
     network.artery = segmenter.checkpoint.words().channel[0]
     segmenter = replace(segmenter, checkpoint=replace(segmenter.checkpoint, network=network))
     volume, truth = box_chest()
-    nowhere = partial(Case, volume_path=None, label_map_path=None, scheme="nomina", dataset="boxes")
-    case = nowhere(id="a", patient="a", load=lambda case: (volume, truth))
+    nowhere = Path("nowhere")
+    case = Case("a", "a", nowhere, nowhere, "nomina", "boxes", load=lambda case: (volume, truth))
     server = VesselServer(segmenter, (case,))
     found = {
         mode: evaluate(server.comparable(server.predict(0, mode)), folded(truth)).trees

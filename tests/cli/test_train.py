@@ -47,6 +47,7 @@ def test_a_recipe_is_trained_into_its_own_folder(recipe: str, calls: list[dict[s
     assert (calls[0]["accelerator"], calls[0]["devices"]) == ("auto", "auto")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_offline_keeps_encoders_from_the_network(
     recipe: str, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ def spine(num_slices: int = 6, num_levels: int = 4, lowest: int = 1) -> np.ndarr
 
 def shifted(plane: np.ndarray, by: int) -> np.ndarray:
     """The same slice with every level named `by` levels higher."""
-    table = np.arange(len(STRUCTURES) + 1)
+    table = np.arange(len(STRUCTURES) + 1, dtype=np.uint8)
     for rank in range(1, 6):
         table[rank] = rank + by if 1 <= rank + by <= 5 else 0
         table[CANAL + rank] = CANAL + rank + by if 1 <= rank + by <= 5 else 0

@@ -238,6 +238,7 @@ def test_facts_of_a_reference_that_the_model_cannot_say_are_passed_over(
     assert result.provenance["mode"] == "oracle"
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("mode", ["constnat", "oracle", "class prompts", ""])
 def test_an_unknown_mode_is_refused_with_the_known_ones(
     segmenter: Segmenter, scan: Volume, mode: Any
@@ -249,6 +250,7 @@ def test_an_unknown_mode_is_refused_with_the_known_ones(
         segmenter.anchored(scan, None, ["lowest disc is L5/S1"], mode=mode)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_teller_is_refused(segmenter: Segmenter, scan: Volume) -> None:
     with pytest.raises(ConfigError, match=r"teller must be one of user, simulated user.*'constant'"):
         segmenter.told(scan, None, {"lowest_vertebra": "L5 vertebra"}, teller=cast(Any, "constant"))

@@ -191,7 +191,7 @@ def _spans_levels(lower: str, upper: str) -> bool:
         return False
     first, last = states.index(lower), states.index(upper)
     next_one = 2 if states.kinds[first] == states.kinds[last] else 1
-    return next_one < states.half_levels[first, last] < UNREACHABLE
+    return next_one < int(states.half_levels[first, last]) < UNREACHABLE
 
 
 def _names(spine: LabelledSpine, scheme: LabelScheme) -> Mapping[int, str]:

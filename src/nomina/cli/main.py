@@ -68,7 +68,7 @@ for _name, _summary in COMMANDS.items():
     app.command(_name, help=_summary)(lambda: None)
 
 
-def _show_version(is_asked: bool) -> None:
+def _show_version(is_asked: bool | None) -> None:
     if is_asked:
         from importlib.metadata import version
 
@@ -80,8 +80,9 @@ def _show_version(is_asked: bool) -> None:
 def _configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
+        bool | None,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = None,
 ) -> None:
     """Name the anatomy, get the mask: 3D medical image segmentation from words. Research use only."""
     from rich.console import Console

@@ -127,8 +127,12 @@ class Asked:
     has_picture: bool = False
     anchors: tuple[str, ...] = ()
 
-    def difference(self, sidecar: Mapping[str, Any]) -> str | None:
-        """What a result's JSON file says otherwise, in words; None where it says the same."""
+    def difference(self, sidecar: Any) -> str | None:
+        """What a result's JSON file says otherwise, in words; None where it says the same.
+
+        Raises:
+            AttributeError, TypeError: It holds something else than what is written beside a label map.
+        """
         words = [prompt.get("words") for prompt in sidecar.get("prompts") or ()]
         if words != list(self.words or ()):
             return f"it was made from other words ({', '.join(map(str, words)) or '--all'})"

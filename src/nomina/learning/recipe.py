@@ -8,13 +8,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
-
-from pydantic import Discriminator, Tag
+from typing import Any, Literal
 
 from nomina.anatomy.structures import structure
 from nomina.assessment.branch_vote import OTHER_TREE
-from nomina.config import config, load_config
+from nomina.config import config, parse_config, read_config
 from nomina.errors import ConfigError
 from nomina.learning.augmentation import AugmentationConfig
 from nomina.learning.block_augmentation import BlockAugmentationConfig
@@ -223,18 +221,13 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe | Blo
     Raises:
         ConfigError: The file cannot be read, or a key or value is not valid; all faults are listed.
     """
-    return load_config(cast("type[Recipe | BlockRecipe]", AnyRecipe), path, overrides)
+    data = read_config(path, overrides)
+    if _sees_blocks(data):
+        return parse_config(BlockRecipe, data, source=str(path))
+    return parse_config(Recipe, data, source=str(path))
 
 
-def _sees(value: Any) -> str:
-    """What the network of a recipe sees: "blocks" or "slices"."""
-    if isinstance(value, dict):
-        network = value.get("network")
-        kind = network.get("kind") if isinstance(network, dict) else None
-        return "blocks" if kind == "la_caf" else "slices"
-    return "blocks" if isinstance(value, BlockRecipe) else "slices"
-
-
-AnyRecipe = Annotated[
-    Annotated[Recipe, Tag("slices")] | Annotated[BlockRecipe, Tag("blocks")], Discriminator(_sees)
-]
+def _sees_blocks(data: dict[str, Any]) -> bool:
+    """Whether the network of a recipe sees blocks of voxels; else it sees slices."""
+    network = data.get("network")
+    return isinstance(network, dict) and network.get("kind") == "la_caf"

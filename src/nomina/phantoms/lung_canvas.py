@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from nomina.imaging.grid import Grid
 from nomina.phantoms.lung_lattice import Lattice
 from nomina.phantoms.lung_tissues import CHEST_INDEX
-from nomina.phantoms.shapes import Field
+from nomina.phantoms.shapes import Distance, Field
 
 Window = tuple[slice, slice, slice]
 
@@ -37,7 +37,7 @@ class ChestCanvas:
         """Edge of a cube of a voxel's volume."""
         return float(np.prod(self.grid.spacing_mm)) ** (1 / 3)
 
-    def paint(self, window: Window, share: Field, tissue: str) -> None:
+    def paint(self, window: Window, share: Float[np.ndarray, "i j k"], tissue: str) -> None:
         """Cover a share of each voxel of a window with a tissue."""
         touched = share > 0.01
         tissues, beneath, shares = (a[window] for a in (self.tissues, self.beneath, self.shares))
@@ -69,19 +69,20 @@ class ChestCanvas:
             values = lattice.onto(distance, sub_grid(self.grid, window))
             self.paint(window, self.as_share(values), tissue)
 
-    def as_share(self, distance: Field) -> Field:
+    def as_share(self, distance: Distance) -> Float[np.ndarray, "..."]:
         """Share of a voxel that lies inside, from the signed distance of its centre."""
-        share: Field = np.float32(0.5) - distance * np.float32(1 / self.voxel_mm)
+        share = np.float32(0.5) - distance * np.float32(1 / self.voxel_mm)
         np.maximum(share, 0, out=share)
         return np.minimum(share, 1, out=share)
 
     def slabs(self, low_mm: np.ndarray, high_mm: np.ndarray) -> list[Window]:
         """Windows that cover a box, a few axial layers each."""
         spacing, origin = np.array(self.grid.spacing_mm), self.grid.affine[:3, 3]
-        start = np.clip(np.floor((low_mm - origin) / spacing), 0, self.grid.shape).astype(int)
-        stop = np.clip(np.ceil((high_mm - origin) / spacing) + 1, 0, self.grid.shape).astype(int)
-        if (stop <= start).any():
+        first = np.clip(np.floor((low_mm - origin) / spacing), 0, self.grid.shape).astype(int)
+        last = np.clip(np.ceil((high_mm - origin) / spacing) + 1, 0, self.grid.shape).astype(int)
+        if (last <= first).any():
             return []
+        start, stop = first.tolist(), last.tolist()
         return [
             (slice(start[0], stop[0]), slice(start[1], stop[1]), slice(k, min(k + SLAB_VOXELS, stop[2])))
             for k in range(start[2], stop[2], SLAB_VOXELS)

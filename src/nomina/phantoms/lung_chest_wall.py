@@ -154,7 +154,8 @@ def rib_lines_mm(shape: ThoraxShape) -> list[tuple[np.ndarray, int]]:
         share = (np.degrees(angle) + 72) / 144
         z = head + 4 - drop * share**0.9
         points = _on_cage(angle, z, outwards_mm=6.0)
-        start = np.array([[17.0, float(spine_front_mm(np.asarray(head, dtype=np.float32))) - 26, head + 4]])
+        (front,) = spine_front_mm(np.array([head], dtype=np.float32))
+        start = np.array([[17.0, float(front) - 26, head + 4]])
         line, bony = np.concatenate([start, points]), 19
         if number <= 7:
             sternum = np.interp(number, (1, 7), (52, -62))

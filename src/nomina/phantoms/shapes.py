@@ -12,11 +12,14 @@ from jaxtyping import Float
 Field = np.ndarray[Any, np.dtype[np.float32]]
 """A scalar per voxel of a box; its axes are i, j, k of the canvas."""
 
+Distance = Float[np.ndarray, "..."]
+"""A distance per voxel, in float32 unless sizes in float64 (NumPy's scalars too) have widened it."""
+
 Point = tuple[float, float, float]
 
 
-def ellipse(u: Field, v: Field, half_u: float | Field, half_v: float | Field) -> Float[np.ndarray, "..."]:
-    """Distance to the ellipse with these half axes; float64 where one is a NumPy scalar of that type."""
+def ellipse(u: Field, v: Field, half_u: float | Distance, half_v: float | Distance) -> Distance:
+    """Distance to the ellipse with these half axes."""
     p, q = u / half_u, v / half_v
     level = p * p + q * q
     slope_u, slope_v = p / half_u, q / half_v
@@ -46,14 +49,14 @@ def capsule(x: Field, y: Field, z: Field, start: Point, end: Point, radius_mm: f
     return np.sqrt(dx * dx + dy * dy + dz * dz) - np.float32(radius_mm)
 
 
-def blend_max(a: Field, b: Field, radius_mm: float) -> Field:
+def blend_max(a: Distance, b: Distance, radius_mm: float) -> Distance:
     """Intersection of two solids whose common edge is rounded."""
     overlap = np.maximum(radius_mm - np.abs(a - b), 0)
-    rounded: Field = np.maximum(a, b) + overlap * overlap * np.float32(0.25 / radius_mm)
+    rounded: Distance = np.maximum(a, b) + overlap * overlap * np.float32(0.25 / radius_mm)
     return rounded
 
 
-def blend_min(a: Field, b: Field, radius_mm: float) -> Field:
+def blend_min(a: Distance, b: Distance, radius_mm: float) -> Distance:
     """Union of two solids whose common notch is filled."""
     overlap = np.maximum(radius_mm - np.abs(a - b), 0)
     return np.minimum(a, b) - overlap * overlap * np.float32(0.25 / radius_mm)
