@@ -1,7 +1,7 @@
 """Fit the scores of verdicts on answers of known truth, and keep the fit in a checkpoint.
 
-python benchmarks/presence_suite.py ... --part train --seed 7000 --crops 1 --without-wholes -o real.json
-python benchmarks/presence_suite.py ... --phantoms 13 --first-phantom 4000 -o phantoms.json
+python benchmarks/presence_suite.py ... --part train --seed 7000 --crops 2 --without-wholes -o real.json
+python benchmarks/presence_suite.py ... --phantoms 16 --first-phantom 4000 -o phantoms.json
 python benchmarks/calibrate_verdicts.py real.json phantoms.json -m CHECKPOINT --write
 
 Prints what a fit on some scans gives on others: five folds of scans; real scans judged by phantoms and the
