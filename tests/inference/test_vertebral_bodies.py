@@ -58,6 +58,14 @@ def test_what_lies_under_the_lowest_lumbar_disc_is_no_vertebra() -> None:
     assert not found[bodies == 9].any()
 
 
+def test_a_disc_of_the_sacrum_names_nothing() -> None:
+    """It is numbered past all levels that are known, and lies below them."""
+    bodies, _, discs = stack()
+    with_sacrum = discs.copy()
+    with_sacrum[:, 40:70, 2:6] = 9
+    np.testing.assert_array_equal(body_ranks(bodies > 0, with_sacrum, SPACING_MM), bodies)
+
+
 def test_one_disc_names_no_body() -> None:
     bodies, _, discs = stack(num_levels=1)
     assert not body_ranks(bodies > 0, discs, SPACING_MM).any()

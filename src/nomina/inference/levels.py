@@ -257,11 +257,8 @@ def _rename_vertebrae(
         pixels = bones == rank
         if rank in by_body:
             # What belongs to a body hangs half a level lower behind it: parts divide at the lower body.
-            (lower, _), steps = by_body[rank][0], by_body[rank]
-            divided = [(-1.0, steps[0][1])]
-            for height, step in steps[1:]:
-                divided.append((lower, step))
-                lower = height
+            steps = by_body[rank]
+            divided = [(lower, step) for (lower, _), (_, step) in pairwise([(-1.0, 0), *steps])]
         elif by_disc:
             nearest = min(by_disc, key=lambda other: abs(other - rank))
             # Two discs bore this number: vertebra n lies above disc n, so pixels divide at the upper disc.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
+from scipy.interpolate import make_interp_spline
 
 DOMINANT_SHARE = 0.65
 """A piece of bone in one slice belongs to one level when this share of it is of that level; below that it may
@@ -73,26 +74,24 @@ def _column(discs: UInt8[np.ndarray, "i j k"], in_plane_mm: Float[np.ndarray, " 
     slices, *in_plane = np.nonzero(discs)
     found = discs[slices, in_plane[0], in_plane[1]]
     places = np.stack(in_plane, axis=1) * in_plane_mm
-    known = np.unique(found)
+    known: list[int] = []
+    centres: list[Float[np.ndarray, "i 2"]] = []
+    for rank in np.unique(found).tolist():
+        centre = _centres(slices[found == rank], places[found == rank], len(discs))
+        # A disc under the lumbar ones bears a number past all others (`levels._numbers`).
+        if not centres or centre[:, 1].mean() > centres[-1][:, 1].mean():
+            known.append(rank)
+            centres.append(centre)
     if len(known) < 2:
         return None
-    centres = np.stack(
-        [_centres(slices[found == rank], places[found == rank], len(discs)) for rank in known], axis=1
-    )
     # One more disc than is known at either end, as far off as the last gap: bodies end there.
-    ranks = np.arange(int(known[0]) - 1, int(known[-1]) + 2)
-    steps = [(centres[:, n + 1] - centres[:, n]) / float(known[n + 1] - known[n]) for n in (0, -2)]
-    ends = (centres[:, :1] - steps[0][:, None], centres[:, -1:] + steps[1][:, None])
-    centres = np.concatenate([ends[0], centres, ends[1]], axis=1)
-    at = np.array([ranks[0], *known.astype(int), ranks[-1]])
-    whole = np.stack([[np.interp(ranks, at, axis) for axis in one.T] for one in centres]).transpose(0, 2, 1)
-    middle = whole.mean(axis=0)
-    upwards = np.gradient(middle, axis=0)
+    ranks = np.arange(known[0] - 1, known[-1] + 2)
+    whole = make_interp_spline(known, np.stack(centres, axis=1), k=1, axis=1)(ranks)
+    upwards = np.gradient(whole.mean(axis=0), axis=0)
     upwards /= np.linalg.norm(upwards, axis=1, keepdims=True)
     extents = []
     for rank in known:
-        n = int(np.flatnonzero(ranks == rank)[0])
-        own = found == rank
+        own, n = found == rank, rank - known[0] + 1
         along = (places[own] - whole[slices[own], n]) @ _forwards(upwards[n])
         extents.append(np.percentile(along, EXTENT_PERCENT))
     reach = np.stack([np.interp(ranks, known, side) for side in np.array(extents).T], axis=1)
