@@ -101,6 +101,7 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
         prepare_lung_phantoms(tmp_path, ChestPhantoms(1, annotated="half"), CUBES)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_phantom_of_another_anatomy_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources: list[tuple[str, ...]] = []
     monkeypatch.setattr(

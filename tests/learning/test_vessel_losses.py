@@ -203,6 +203,7 @@ def test_half_precision_logits_are_scored_in_full(case: Case) -> None:
     assert parts((rounded, *case[1:]), NOMINA) == parts((rounded.float(), *case[1:]), NOMINA)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_contradictions_are_refused(case: Case) -> None:
     logits, reference, annotated, skeleton = case
     with pytest.raises(ConfigError, match=r"skeleton recall is 1\.0, but no skeleton"):

@@ -113,8 +113,10 @@ def steps_saved(folder: Path) -> int:
         raise CheckpointError(f"{path} cannot be read ({error}); remove it to start anew") from error
 
 
-def _meta(header: Mapping[str, str]) -> dict[str, Any]:
+def _meta(header: Mapping[str, str] | None) -> dict[str, Any]:
     """What `save_state` wrote beside the tensors."""
+    if header is None or "nomina" not in header:
+        raise ValueError("its header says nothing of a training")
     meta = parse_json(header["nomina"])
     if not isinstance(meta, dict):
         raise ValueError("its header holds no object")
