@@ -19,6 +19,7 @@ from nomina.learning.prepare_chests import (
     annotated_in,
     prepare_lung_phantoms,
     with_only,
+    with_thin,
 )
 from nomina.learning.prepared import CHEST_STRUCTURES, chest_config
 from nomina.phantoms.lung_plan import LungConfig
@@ -93,6 +94,18 @@ def test_what_is_hidden_leaves_no_trace_not_even_thin_branches(box_chest: BoxChe
     assert set(left.present()) == {"left pulmonary artery", "left pulmonary vein"}
     assert left.array[0, 0].tolist()[:2] == [242, 0]
     np.testing.assert_array_equal(left.mask("left pulmonary vein"), truth.mask("left pulmonary vein"))
+
+
+def test_thin_branches_become_vessels_of_their_own_name(box_chest: BoxChest) -> None:
+    _, truth = box_chest()
+    array = truth.array.copy()
+    array[0, 0, 0], array[0, 0, 1] = 242, 245  # thin left artery and vein
+    vessels = with_thin(replace(truth, array=array, ignored=frozenset({242, 245})))
+    assert not vessels.ignored
+    assert vessels.mask("left pulmonary artery").sum() == truth.mask("left pulmonary artery").sum() + 1
+    assert vessels.mask("left pulmonary artery")[0, 0, 0]
+    assert vessels.mask("left pulmonary vein")[0, 0, 1]
+    np.testing.assert_array_equal(vessels.array[1:], truth.array[1:])
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -43,6 +43,10 @@ def prepare_lung_phantoms(
         str, typer.Option(help="What the labels keep: all, left, right, arteries or veins.")
     ] = "all",
     contrast: Annotated[str, typer.Option(help="plain, arterial, mixed, venous or random.")] = "random",
+    thin: Annotated[
+        bool,
+        typer.Option("--thin", help="Branches too thin for 1 mm count as vessel; else they are ignored."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each needs up to 2 GB of memory.")] = 1,
     force: Force = False,
     as_json: AsJson = False,
@@ -62,7 +66,7 @@ def prepare_lung_phantoms(
         if value not in known:
             raise ConfigError(f"--{name} must be one of {', '.join(known)}, got {value!r}")
     phantoms = prepare_chests.ChestPhantoms(
-        count, seed, cast("prepare_chests.Part", annotated), cast("ChestContrast", contrast)
+        count, seed, cast("prepare_chests.Part", annotated), cast("ChestContrast", contrast), has_thin=thin
     )
     image = CTPreparation(spacing_mm=spacing, window_hu=window)
     with progress(count) as on_case:

@@ -15,6 +15,7 @@ from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.volume import LabelMap
 from nomina.learning.prepare_run import Job, Sample, run_jobs
 from nomina.learning.prepared import PreparedDataset, chest_config
+from nomina.phantoms.lung_labels import THIN
 from nomina.phantoms.lung_plan import DEFAULT_LUNG, REVISION, LungConfig
 from nomina.phantoms.lung_tissues import ChestContrast
 
@@ -42,6 +43,8 @@ class ChestPhantoms:
     """What the label maps keep; the rest is unlabelled and said to be so."""
     contrast: ChestContrast = "random"
     """Contrast medium; "random" draws one per chest."""
+    has_thin: bool = False
+    """Branches too thin for the grid to hold them together count as vessel; else they are ignored."""
     anatomy: LungConfig = DEFAULT_LUNG
     """Ranges to draw from; the voxel size of the default ones follows the preparation."""
 
@@ -78,6 +81,8 @@ def prepare_lung_phantoms(
         phantoms = replace(phantoms, anatomy=anatomy)
     else:
         source += (str(phantoms.anatomy),)
+    if phantoms.has_thin:
+        source += ("thin branches",)
     jobs = [
         Job(
             (f"chest{number}",),
@@ -114,6 +119,14 @@ def with_only(label_map: LabelMap, names: Sequence[str]) -> LabelMap:
     )
 
 
+def with_thin(label_map: LabelMap) -> LabelMap:
+    """A phantom's label map with the branches that are too thin for its grid as vessels like all others."""
+    thin = np.isin(label_map.array, list(label_map.ignored))
+    array = np.where(thin, label_map.array - THIN, label_map.array)
+    names = {value - THIN: load_scheme("nomina").labels[value - THIN] for value in label_map.ignored}
+    return replace(label_map, array=array, names=label_map.names | names, ignored=frozenset())
+
+
 def _load_phantom(seed: int, phantoms: ChestPhantoms) -> Iterator[Sample]:
     from nomina.phantoms.lung_render import render_lung
     from nomina.phantoms.lung_vessels import sample_lung
@@ -123,4 +136,5 @@ def _load_phantom(seed: int, phantoms: ChestPhantoms) -> Iterator[Sample]:
     annotated = annotated_in(phantoms.annotated)
     name = f"chest{seed}"
     record = {"id": name, "patient": name, "dataset": "phantom", "annotated": annotated}
-    yield Sample(record, volume, with_only(chest.vessels, annotated), lungs=chest.lobes)
+    vessels = with_thin(chest.vessels) if phantoms.has_thin else chest.vessels
+    yield Sample(record, volume, with_only(vessels, annotated), lungs=chest.lobes)
