@@ -78,7 +78,7 @@ def scored(answers: Sequence[Answer], calibration: VerdictCalibration) -> list[A
 
 def _scored(answer: Answer, calibration: VerdictCalibration) -> Answer:
     score = calibration.score(answer.evidence)
-    stated = "present" if kind_of(answer.evidence) == "found" else "missing"
+    stated = "present" if kind_of(answer.evidence)[1] == "found" else "missing"
     verdict = stated if score >= SURE_SCORE else "uncertain"
     return replace(answer, score=score, verdict=verdict, is_calibrated=True)
 

@@ -51,9 +51,9 @@ class Answer:
     verdict: str
     score: float
     is_calibrated: bool
-    has_lowest: bool
-    """Whether the piece holds the lowest disc, from which levels are counted."""
     evidence: Mapping[str, float]
+    has_lowest: bool = True
+    """Whether the piece holds the lowest disc, from which levels are counted; True for what has no level."""
 
     @property
     def is_phantom(self) -> bool:

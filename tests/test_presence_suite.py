@@ -79,7 +79,7 @@ def test_what_is_less_than_half_there_is_not_asked() -> None:
 
 def answer(score: float, verdict: str, *, is_there: bool, is_right: bool, case: str = "5") -> Answer:
     evidence = {"probability": score, "level": 0.9}
-    return Answer(case, "whole", "L5 vertebra", is_there, is_right, verdict, score, False, True, evidence)
+    return Answer(case, "whole", "L5 vertebra", is_there, is_right, verdict, score, False, evidence)
 
 
 FIVE = [

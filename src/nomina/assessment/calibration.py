@@ -45,17 +45,31 @@ def _logit(share: float) -> float:
 
 Term = Callable[[float], float]
 
-FEATURES: Mapping[str, Mapping[str, Term]] = {
-    "found": {"probability": _logit, "level": _logit},
-    "missing": {"unseen": _logit, "level": _logit, "distance": lambda levels: min(levels, 3.0)},
+Subject = Literal["spine", "vessels"]
+Kind = Literal["found", "missing"]
+
+FEATURES: Mapping[Subject, Mapping[Kind, Mapping[str, Term]]] = {
+    "spine": {
+        "found": {"probability": _logit, "level": _logit},
+        "missing": {"unseen": _logit, "level": _logit, "distance": lambda levels: min(levels, 3.0)},
+    },
+    "vessels": {
+        "found": {"probability": _logit, "lungs": _logit},
+        "missing": {"no_lung_tissue": _logit, "no_vessels": _logit},
+    },
 }
 """Evidence of each kind of finding, and the term that stands for it.
 
-found    probability  mean probability of the mask's kind over its voxels
-         level        probability of its level's name; 1 for what has no level, 0.5 where nothing decided it
-missing  unseen       1 − probability, read off the whole picture, that the structure is in view
-         level        the same, of the nearest end of the column
-         distance     levels between that end and the structure; 0 between found neighbours
+spine found      probability     mean probability of the mask's kind over its voxels
+                 level           probability of its level's name; 1 for what has no level, 0.5 where nothing
+                                 decided it
+      missing    unseen          1 − probability, read off the whole picture, that the structure is in view
+                 level           the same, of the nearest end of the column
+                 distance        levels between that end and the structure; 0 between found neighbours
+vessels found    probability     mean probability of the mask's class over its voxels
+                 lungs           1 where both lungs are in view, 0.5 where not
+        missing  no_lung_tissue  1 − litres of lung in the scan, 0 from one litre on
+                 no_vessels      1 where nothing of its kind was found, 0.5 where only its side is unknown
 """
 
 
@@ -78,6 +92,8 @@ class VerdictCalibration:
 
     version: Literal[1] = 1
     """Of the formula and its evidence."""
+    subject: Subject = "spine"
+    """What the verdicts are on."""
     found: Logistic
     """For structures with a mask."""
     missing: Logistic
@@ -88,23 +104,29 @@ class VerdictCalibration:
     """The cases, in words."""
 
     def __post_init__(self) -> None:
-        for kind, formula in (("found", self.found), ("missing", self.missing)):
-            if set(formula.weights) != set(FEATURES[kind]):
+        expected = FEATURES[self.subject]
+        for kind, formula in self._formulas().items():
+            if set(formula.weights) != set(expected[kind]):
                 raise ConfigError(
                     f"the verdict calibration weighs {sorted(formula.weights)} for {kind} structures, "
-                    f"expected {sorted(FEATURES[kind])}; fit it again with this version of nomina"
+                    f"expected {sorted(expected[kind])}; fit it again with this version of nomina"
                 )
 
     def score(self, evidence: Mapping[str, float]) -> float:
         """Probability that a finding with this evidence is right, rounded to three digits.
 
         Raises:
-            ConfigError: The evidence is of no known kind.
+            ConfigError: The evidence is of no known kind, or of another subject.
         """
-        kind = kind_of(evidence)
-        formula = self.found if kind == "found" else self.missing
-        weights = np.array([formula.weights[name] for name in FEATURES[kind]])
-        return round(float(_probability(_terms(kind, evidence) @ weights + formula.intercept)), 3)
+        subject, kind = kind_of(evidence)
+        if subject != self.subject:
+            raise ConfigError(f"a calibration of {self.subject} verdicts cannot score evidence on {subject}")
+        formula, features = self._formulas()[kind], FEATURES[subject][kind]
+        weights = np.array([formula.weights[name] for name in features])
+        return round(float(_probability(_terms(features, evidence) @ weights + formula.intercept)), 3)
+
+    def _formulas(self) -> dict[Kind, Logistic]:
+        return {"found": self.found, "missing": self.missing}
 
 
 @dataclass(frozen=True)
@@ -115,18 +137,18 @@ class Example:
     is_right: bool
 
 
-def kind_of(evidence: Mapping[str, float]) -> Literal["found", "missing"]:
-    """Kind of finding that some evidence speaks for.
+def kind_of(evidence: Mapping[str, float]) -> tuple[Subject, Kind]:
+    """What some evidence is about, and the kind of finding that it speaks for.
 
     Raises:
         ConfigError: It is of no known kind.
     """
-    if set(evidence) == set(FEATURES["found"]):
-        return "found"
-    if set(evidence) == set(FEATURES["missing"]):
-        return "missing"
-    known = " or ".join(str(sorted(names)) for names in FEATURES.values())
-    raise ConfigError(f"evidence must be {known}, got {sorted(evidence)}; make it again with this version")
+    known = [(subject, kind) for subject, kinds in FEATURES.items() for kind in kinds]
+    for subject, kind in known:
+        if set(evidence) == set(FEATURES[subject][kind]):
+            return subject, kind
+    names = " or ".join(str(sorted(FEATURES[subject][kind])) for subject, kind in known)
+    raise ConfigError(f"evidence must be {names}, got {sorted(evidence)}; make it again with this version")
 
 
 def fit_calibration(
@@ -141,10 +163,15 @@ def fit_calibration(
         penalty: See `PENALTY`.
 
     Raises:
-        ConfigError: There are no findings of one kind.
+        ConfigError: There are no findings of one kind, or some of several subjects.
     """
-    formulas = {kind: _fit(kind, examples, penalty) for kind in FEATURES}
+    subjects = {kind_of(example.evidence)[0] for example in examples}
+    if len(subjects) != 1:
+        raise ConfigError(f"a calibration has one subject, got {sorted(subjects) or 'no findings'}")
+    (subject,) = subjects
+    formulas = {kind: _fit(subject, kind, examples, penalty) for kind in FEATURES[subject]}
     return VerdictCalibration(
+        subject=subject,
         found=formulas["found"],
         missing=formulas["missing"],
         weights_sha256=weights_sha256,
@@ -152,11 +179,12 @@ def fit_calibration(
     )
 
 
-def _fit(kind: str, examples: Sequence[Example], penalty: float) -> Logistic:
-    chosen = [example for example in examples if kind_of(example.evidence) == kind]
+def _fit(subject: Subject, kind: Kind, examples: Sequence[Example], penalty: float) -> Logistic:
+    features = FEATURES[subject][kind]
+    chosen = [example for example in examples if kind_of(example.evidence)[1] == kind]
     if not chosen:
         raise ConfigError(f"there is no {kind} structure to fit the calibration on; give more cases")
-    terms = np.array([_terms(kind, example.evidence) for example in chosen])
+    terms = np.array([_terms(features, example.evidence) for example in chosen])
     sign = np.array([1.0 if example.is_right else -1.0 for example in chosen])
 
     def loss(parameters: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
@@ -169,13 +197,11 @@ def _fit(kind: str, examples: Sequence[Example], penalty: float) -> Logistic:
     bounds = [(-10.0, 10.0)] + [(0.0, 10.0)] * terms.shape[1]
     start = np.zeros(1 + terms.shape[1])
     best = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.round(4)
-    return Logistic(
-        intercept=float(best[0]), weights=dict(zip(FEATURES[kind], best[1:].tolist(), strict=True))
-    )
+    return Logistic(intercept=float(best[0]), weights=dict(zip(features, best[1:].tolist(), strict=True)))
 
 
-def _terms(kind: str, evidence: Mapping[str, float]) -> Float[np.ndarray, " t"]:
-    return np.array([term(evidence[name]) for name, term in FEATURES[kind].items()])
+def _terms(features: Mapping[str, Term], evidence: Mapping[str, float]) -> Float[np.ndarray, " t"]:
+    return np.array([term(evidence[name]) for name, term in features.items()])
 
 
 def _probability(logit: float) -> float:

@@ -45,9 +45,7 @@ def find_lungs(volume: Volume) -> LabelMap | None:
         Canonical label map with "left lung" and "right lung" in the `nomina` scheme.
     """
     canonical = volume.canonical()
-    array, grid = _strided(canonical.array, canonical.grid)
-    air = ndimage.binary_opening((array > LUNG_HU[0]) & (array < LUNG_HU[1]))
-    parts, _ = ndimage.label(air)
+    parts, array, grid = _air(canonical)
     pieces = _both_lungs(parts, array, grid)
     if pieces is None:
         return None
@@ -58,6 +56,24 @@ def find_lungs(volume: Volume) -> LabelMap | None:
     labels = [structure(name).label for name in names]
     values = np.array([0, *labels], dtype=np.uint8)[pieces]
     return LabelMap(values, grid, names=dict(zip(labels, names, strict=True)), scheme="nomina")
+
+
+def lung_tissue_ml(volume: Volume) -> float:
+    """Volume that looks like lung on voxels of about 3 mm: both lungs, one, or the piece that a crop left.
+
+    Args:
+        volume: A CT in HU, in any orientation.
+    """
+    parts, array, grid = _air(volume.canonical())
+    is_lung = _is_lung(parts, array, grid, is_crop=True)
+    return int(is_lung[parts].sum()) * grid.voxel_volume_ml
+
+
+def _air(canonical: Volume) -> tuple[Integer[np.ndarray, "i j k"], np.ndarray, Grid]:
+    """Connected parts of what has the HU of air and lung, by number, and the scan, on coarse voxels."""
+    array, grid = _strided(canonical.array, canonical.grid)
+    parts, _ = ndimage.label(ndimage.binary_opening((array > LUNG_HU[0]) & (array < LUNG_HU[1])))
+    return parts, array, grid
 
 
 def lung_halves(lungs: LabelMap | None, like: Grid) -> UInt8[np.ndarray, "i j k"]:

@@ -13,13 +13,20 @@ from dataclasses import dataclass, replace
 import cc3d
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from scipy import ndimage
 from torch import Tensor
 
 from nomina.anatomy.structures import structure
 from nomina.assessment.branch_vote import vote_on_branches
-from nomina.assessment.lung_halves import around_lungs, find_lungs, lung_box, lung_halves, near_lungs
+from nomina.assessment.lung_halves import (
+    around_lungs,
+    find_lungs,
+    lung_box,
+    lung_halves,
+    lung_tissue_ml,
+    near_lungs,
+)
 from nomina.assessment.measurements.lungs import LEFT, RIGHT
 from nomina.errors import CheckpointError
 from nomina.imaging.ct_preparation import CTPreparation, normalise_ct
@@ -29,7 +36,7 @@ from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.native_grid import linear_weights
 from nomina.inference.provenance import provenance
-from nomina.inference.vessel_verdicts import judge_vessel
+from nomina.inference.vessel_verdicts import ChestInView, judge_vessel
 from nomina.networks.checkpoint import Checkpoint
 from nomina.networks.la_caf import LACAF
 from nomina.networks.predict_blocks import predict_blocks
@@ -97,7 +104,9 @@ def segment_blocks(
     notes = _notes(found, part.grid, has_lungs=lungs is not None)
     found, more_notes = _cleaned(checkpoint, found, part.grid, lungs)
     report(0.95)
-    labels, verdicts = _labelled(asked, checkpoint.structures, found, part.grid, lungs)
+    tissue_ml = lung_tissue_ml(canonical) if lungs is None else _volume_ml(lungs)
+    chest = ChestInView(part.grid, lungs, tissue_ml)
+    labels, verdicts = _labelled(asked, checkpoint, found, chest)
     array = np.zeros(canonical.grid.shape, dtype=np.uint8)
     array[box] = labels
     names = {structure(name).label: name for name in asked}
@@ -149,20 +158,35 @@ def _cleaned(
 
 
 def _labelled(
-    asked: Sequence[str], structures: Sequence[str], found: VesselMap, grid: Grid, lungs: LabelMap | None
+    asked: Sequence[str], checkpoint: Checkpoint, found: VesselMap, chest: ChestInView
 ) -> tuple[UInt8[np.ndarray, "i j k"], dict[str, Verdict]]:
     """The label of each voxel, in the `nomina` scheme, and the verdict on each structure asked for."""
-    halves = lung_halves(lungs, grid)
-    members = _members(asked, structures)
+    grid, calibration = chest.grid, checkpoint.config.verdicts
+    halves = lung_halves(chest.lungs, grid)
+    members = _members(asked, checkpoint.structures)
+    class_ml = _voxels_of_classes(found.classes, members.shape[1]) * grid.voxel_volume_ml
     labels = np.zeros(grid.shape, dtype=np.uint8)
     verdicts: dict[str, Verdict] = {}
     # Sides last: they are parts of what has none.
     for index in sorted(range(len(asked)), key=lambda n: structure(asked[n]).side is not None):
         name, mask = asked[index], _mask_of(members[index], found.classes, halves)
-        verdicts[name] = judge_vessel(name, mask, found.certainty, grid, lungs)
+        whole_ml = float(class_ml[members[index].any(axis=1)].sum())
+        verdicts[name] = judge_vessel(name, mask, found.certainty, chest, calibration, whole_ml=whole_ml)
         if verdicts[name].volume_ml > 0:
             labels[mask] = structure(name).label
     return labels, verdicts
+
+
+def _voxels_of_classes(classes: UInt8[np.ndarray, "i j k"], num_classes: int) -> Integer[np.ndarray, " n"]:
+    """Voxels of each class, plane by plane: `bincount` needs 8 bytes a voxel."""
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for plane in classes:
+        counts += np.bincount(plane.ravel(), minlength=num_classes)
+    return counts
+
+
+def _volume_ml(lungs: LabelMap) -> float:
+    return int((lungs.array != 0).sum()) * lungs.grid.voxel_volume_ml
 
 
 def winning_vessels(

@@ -1,28 +1,50 @@
 """The verdict per vessel: present, absent, outside the field of view, or uncertain."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from nomina.assessment.calibration import SURE_SCORE, VerdictCalibration
 from nomina.imaging.grid import Grid
-from nomina.imaging.segmentation import Verdict
+from nomina.imaging.segmentation import Presence, Verdict
 from nomina.imaging.volume import LabelMap
 
 MIN_VOLUME_ML = 1.0
 """A vascular tree counts as found from this volume on [choice: one lung's arteries have 30 ml and more]."""
 
 SURE = 0.7
-"""A tree of lower mean probability is reported as uncertain [choice]."""
+"""A tree of lower mean probability is reported as uncertain where scores are not calibrated [choice]."""
 
 CUT_SHARE = 0.1
 """Lungs are cut where the border shows this share of their largest section [choice: a trachea has 0.02]."""
+
+
+NO_SIDE = 0.5
+"""Evidence of what cannot be known: without both lungs in view no voxel has a side."""
+
+
+@dataclass(frozen=True)
+class ChestInView:
+    """What the verdicts must know of a scan."""
+
+    grid: Grid
+    """Canonical grid of the masks."""
+    lungs: LabelMap | None
+    """The lungs in the scan; None where no two were found."""
+    lung_tissue_ml: float
+    """Volume that looks like lung, be it of one lung only."""
 
 
 def judge_vessel(
     name: str,
     mask: Bool[np.ndarray, "i j k"],
     certainty: UInt8[np.ndarray, "i j k"],
-    grid: Grid,
-    lungs: LabelMap | None,
+    chest: ChestInView,
+    calibration: VerdictCalibration | None = None,
+    *,
+    whole_ml: float,
 ) -> Verdict:
     """The verdict on a mask; a volume of 0 says that the mask is too small to count.
 
@@ -30,32 +52,72 @@ def judge_vessel(
         name: Structure asked for.
         mask: What was found of it.
         certainty: Probability of each voxel's class in steps of 1/255.
-        grid: Canonical grid of the mask.
-        lungs: The lungs in the scan; None where none were found.
+        chest: The scan.
+        calibration: What turns evidence into a score; None: scores are not calibrated, and thresholds of our
+            choice say what is uncertain.
+        whole_ml: Volume of what was found of it on either side.
     """
-    has_lungs = lungs is not None
-    volume_ml = int(mask.sum()) * grid.voxel_volume_ml
+    volume_ml = int(mask.sum()) * chest.grid.voxel_volume_ml
+    has_lungs = chest.lungs is not None
     if volume_ml < MIN_VOLUME_ML:
-        return _not_found(name, volume_ml, has_lungs=has_lungs)
-    is_cut = lungs is not None and _reaches_border(lungs)
-    score = float(certainty[mask].mean()) / 255
-    return _found(name, score, volume_ml, is_cut, has_lungs=has_lungs)
+        return _not_found(name, volume_ml, whole_ml, chest, calibration)
+    probability = float(certainty[mask].mean()) / 255
+    evidence = {"probability": round(probability, 4), "lungs": 1.0 if has_lungs else NO_SIDE}
+    reason = "found in and between the lungs" if has_lungs else "found, but no two lungs are in view"
+    if calibration is None:
+        score, is_sure = probability, has_lungs and probability >= SURE
+        doubt = "" if is_sure or not has_lungs else f"; its mean probability is {probability:.2f} only"
+    else:
+        score, is_sure, doubt = _scored(calibration, evidence)
+    return Verdict(
+        name,
+        "present" if is_sure else "uncertain",
+        score,
+        f"{reason}{doubt}",
+        volume_ml,
+        chest.lungs is not None and _reaches_border(chest.lungs),
+        is_calibrated=calibration is not None,
+        evidence=evidence,
+    )
 
 
-def _found(name: str, score: float, volume_ml: float, is_cut: bool, *, has_lungs: bool) -> Verdict:
-    if not has_lungs:
-        return Verdict(name, "uncertain", score, "found, but no lungs are in view", volume_ml, is_cut)
-    if score < SURE:
-        reason = f"found with a mean probability of {score:.2f} only"
-        return Verdict(name, "uncertain", score, reason, volume_ml, is_cut)
-    return Verdict(name, "present", score, "found in and between the lungs", volume_ml, is_cut)
+def _not_found(
+    name: str,
+    volume_ml: float,
+    whole_ml: float,
+    chest: ChestInView,
+    calibration: VerdictCalibration | None,
+) -> Verdict:
+    is_side_unknown = chest.lungs is None and whole_ml >= MIN_VOLUME_ML
+    evidence = {
+        "no_lung_tissue": round(max(0.0, 1 - chest.lung_tissue_ml / 1000), 4),
+        "no_vessels": NO_SIDE if is_side_unknown else 1.0,
+    }
+    stated: Presence = "absent" if chest.lungs is not None else "outside"
+    if is_side_unknown:
+        reason = "vessels were found, but no two lungs are in view to tell their side by"
+    elif chest.lungs is None:
+        reason = "no two lungs are in view"
+    else:
+        reason = f"{volume_ml:.1f} ml found although lungs are in view, less than {MIN_VOLUME_ML:g} ml"
+    score, is_sure, doubt = 0.5, not is_side_unknown, ""
+    if calibration is not None:
+        score, is_sure, doubt = _scored(calibration, evidence)
+    return Verdict(
+        name,
+        stated if is_sure else "uncertain",
+        score,
+        f"{reason}{doubt}",
+        is_calibrated=calibration is not None,
+        evidence=evidence,
+    )
 
 
-def _not_found(name: str, volume_ml: float, *, has_lungs: bool) -> Verdict:
-    if not has_lungs:
-        return Verdict(name, "outside", 0.5, "no lungs are in view")
-    reason = f"{volume_ml:.1f} ml found although the lungs are in view, less than {MIN_VOLUME_ML:g} ml"
-    return Verdict(name, "absent", 0.5, reason)
+def _scored(calibration: VerdictCalibration, evidence: Mapping[str, float]) -> tuple[float, bool, str]:
+    """Score of some evidence, whether it is high enough to state the verdict, and what to add if not."""
+    score = calibration.score(evidence)
+    is_sure = score >= SURE_SCORE
+    return score, is_sure, "" if is_sure else f"; findings like this are right with probability {score:.2f}"
 
 
 def _reaches_border(lungs: LabelMap) -> bool:

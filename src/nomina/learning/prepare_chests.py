@@ -123,8 +123,9 @@ def with_thin(label_map: LabelMap) -> LabelMap:
     """A phantom's label map with the branches that are too thin for its grid as vessels like all others."""
     thin = np.isin(label_map.array, list(label_map.ignored))
     array = np.where(thin, label_map.array - THIN, label_map.array)
-    names = {value - THIN: load_scheme("nomina").labels[value - THIN] for value in label_map.ignored}
-    return replace(label_map, array=array, names=label_map.names | names, ignored=frozenset())
+    labels = load_scheme("nomina").labels
+    names = {**label_map.names, **{value - THIN: labels[value - THIN] for value in label_map.ignored}}
+    return replace(label_map, array=array, names=names, ignored=frozenset())
 
 
 def _load_phantom(seed: int, phantoms: ChestPhantoms) -> Iterator[Sample]:
