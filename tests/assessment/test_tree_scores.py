@@ -49,6 +49,24 @@ def test_a_piece_in_the_other_class_is_a_swap_and_not_a_miss() -> None:
     assert (vein.swap_rate, vein.num_islands) == (0, 1)
 
 
+def test_what_is_drawn_around_a_branch_that_nobody_judges_costs_nothing() -> None:
+    """A reference whose artery has a twig of one voxel's width, too thin for its grid and ignored."""
+    truth = tubes(slice(2, 42), slice(2, 42))
+    array = truth.array.copy()
+    array[3, 5:8, 20], array[2:12, 6, 20] = 242, 242
+    array[truth.array == 2] = 2
+    with_twig = LabelMap(array, truth.grid, names=truth.names, ignored=frozenset({242}))
+    drawn = truth.array.copy()
+    drawn[2:5, 4:8, 19:22], drawn[2:6, 5:8, 19:22] = 1, 1
+    prediction = LabelMap(drawn, truth.grid, names=truth.names)
+    artery = evaluate(prediction, with_twig).trees[0]
+    assert (artery.dice, artery.cldice, artery.num_islands) == (1, 1, 0)
+    drawn[2:12, 6:10, 2:8] = 1  # nowhere near the twig
+    wrong = evaluate(LabelMap(drawn, truth.grid, names=truth.names), with_twig).trees[0]
+    assert wrong.dice < 0.8
+    assert wrong.centreline_precision < 0.95
+
+
 def test_sides_in_one_map_do_not_matter_and_no_vessels_give_no_scores() -> None:
     sided = tubes(slice(2, 42), slice(2, 42), {1: "left pulmonary artery", 2: "right pulmonary vein"})
     plain = tubes(slice(2, 42), slice(2, 42))

@@ -77,8 +77,10 @@ def evaluate(
     if asked is not None:
         reference = _only_asked(reference, asked)
     prediction, reference = _cropped(prediction, reference)
-    compared = _comparable(*_equally_fine(_with_partial(prediction), reference), max_level)
+    equally_fine, reference_so_fine = _equally_fine(_with_partial(prediction), reference)
+    compared = _comparable(equally_fine, reference_so_fine, max_level)
     compared_prediction, compared_reference, not_scored = compared
+    unjudged = np.isin(reference.array, list(reference.ignored))
     return CaseScores(
         structures=_structure_scores(compared_prediction, compared_reference, not_scored),
         naming=name_levels(compared_prediction, compared_reference),
@@ -91,7 +93,7 @@ def evaluate(
         asked=None if asked is None else tuple(asked),
         case=case,
         identified=identified_vertebrae(compared_prediction, compared_reference),
-        trees=tree_scores(compared_prediction, compared_reference),
+        trees=tree_scores(equally_fine, compared_reference, unjudged),
     )
 
 

@@ -2,14 +2,18 @@
 
 All arteries of a label map are one tree, all veins another, whatever sides and parts its scheme tells apart
 (`nomina.assessment.tree_mask`).
+
+A branch that a reference ignores (in a phantom: one too thin for the grid) has no border that could be met:
+what a prediction has in it or within one voxel of it is not judged, unless the reference has a vessel there.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from nomina.assessment.artery_vein import centreline_classes
 from nomina.assessment.metrics.empty_masks import Average, FoundIn, average
@@ -57,24 +61,31 @@ class TreeScore:
     """Pieces of the prediction besides its largest."""
 
 
-def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, ...]:
+def tree_scores(
+    prediction: LabelMap, reference: LabelMap, ignored: Bool[np.ndarray, "i j k"] | None = None
+) -> tuple[TreeScore, ...]:
     """Scores of every tree that the reference has; empty for label maps without vessels.
 
     Args:
-        prediction: Predicted label map, without what is not compared.
-        reference: Reference on the same voxels.
+        prediction: Predicted label map.
+        reference: Reference on the same voxels, background where it is ignored.
+        ignored: Voxels that the reference ignores; None: none.
     """
     spacing_mm = reference.grid.spacing_mm
     predicted = {tree: tree_mask(prediction, tree) for tree in TREES}
+    truths = {tree: tree_mask(reference, tree) for tree in TREES}
+    judged = _judged(truths, ignored)
     scores = []
     for tree, other in (TREES, TREES[::-1]):
-        truth, found = tree_mask(reference, tree), predicted[tree]
+        truth = truths[tree]
         if not truth.any():
             continue
         graph = vessel_graph(truth, spacing_mm=spacing_mm)
+        # Of the whole prediction: what is judged of it alone may be a shell around what is not.
+        found_graph = vessel_graph(predicted[tree], spacing_mm=spacing_mm)
+        found = predicted[tree] & judged
         overlap = CentrelineOverlap(
-            recall=share_inside(graph, found),
-            precision=share_inside(vessel_graph(found, spacing_mm=spacing_mm), truth),
+            recall=share_inside(graph, found), precision=share_inside(found_graph, truth, judged)
         )
         detection = tree_detection(found, graph, spacing_mm=spacing_mm)
         classes = centreline_classes(found, predicted[other], graph, spacing_mm=spacing_mm)
@@ -88,10 +99,20 @@ def tree_scores(prediction: LabelMap, reference: LabelMap) -> tuple[TreeScore, .
                 length_detected=detection.length_detected,
                 branches_detected=detection.branches_detected,
                 swap_rate=classes.swap_rate,
-                num_islands=len(islands_voxels(found)),
+                num_islands=len(islands_voxels(predicted[tree])),
             )
         )
     return tuple(scores)
+
+
+def _judged(
+    truths: Mapping[Tree, Bool[np.ndarray, "i j k"]], ignored: Bool[np.ndarray, "i j k"] | None
+) -> Bool[np.ndarray, "i j k"]:
+    """Voxels that are judged: not ignored, and beside nothing ignored unless they are vessel."""
+    is_vessel = truths["artery"] | truths["vein"]
+    if ignored is None:
+        return np.ones_like(is_vessel)
+    return is_vessel | ~binary_dilation(ignored, generate_binary_structure(3, 3))
 
 
 def tree_values(

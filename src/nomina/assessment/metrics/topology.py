@@ -145,7 +145,17 @@ def num_touching_places(first: Bool[np.ndarray, "i j k"], second: Bool[np.ndarra
     return int(cc3d.connected_components(contact, connectivity=26).max())
 
 
-def share_inside(graph: VesselGraph, inside: Bool[np.ndarray, "i j k"]) -> float:
-    """Share of the voxels of a centreline that lie inside a mask; `nan` when there are none."""
+def share_inside(
+    graph: VesselGraph, inside: Bool[np.ndarray, "i j k"], judged: Bool[np.ndarray, "i j k"] | None = None
+) -> float:
+    """Share of the voxels of a centreline that lie inside a mask; `nan` when there are none.
+
+    Args:
+        graph: The centreline.
+        inside: The mask.
+        judged: Voxels that count; None: all.
+    """
     voxels = np.unique(graph.voxels, axis=0)
+    if judged is not None:
+        voxels = voxels[judged[tuple(voxels.T)]]
     return float(inside[tuple(voxels.T)].mean()) if len(voxels) else float("nan")
