@@ -16,6 +16,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from nomina.phantoms.lung_vessels import sample_lung
 THERE_ML = 2.0
 PROMPTS = tuple(f"{side}pulmonary {kind}" for kind in ("artery", "vein") for side in ("", "left ", "right "))
 WAYS = ("as it is", "noisy", "blurred", "thick")
-"""Noise of SD 40 to 150 HU; a Gaussian of 0.8 to 2 mm; slices of 3 to 6 mm."""
+"""Noise of SD 40 to 150 HU; a Gaussian of 0.8 to 2 mm; slices of 3 or 5 mm."""
 
 
 def main() -> None:
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=8)
     parser.add_argument("--seed", type=int, default=6000, help="Seed of the first phantom.")
     parser.add_argument("--boxes", type=int, default=4)
+    parser.add_argument("--without-wholes", action="store_true", help="Judge the boxes only.")
     parser.add_argument("--empty", type=Path, nargs="*", default=[], help="CTs without lungs.")
     parser.add_argument("-o", "--output", type=Path, help="JSON file of all answers.")
     args = parser.parse_args()
@@ -68,7 +70,8 @@ def _all_pieces(args: argparse.Namespace) -> Iterator[tuple[str, str, Volume, La
     for seed in range(args.seed, args.seed + args.phantoms):
         chest = sample_lung(seed, LungConfig())
         volume = render_lung(chest, seed, "random")
-        for piece, part, truth in pieces(volume, chest.vessels, args.boxes, seed):
+        found = pieces(volume, chest.vessels, args.boxes, seed)
+        for piece, part, truth in islice(found, int(args.without_wholes), None):
             yield f"phantom_{seed:05d}", piece, part, truth
 
 
@@ -108,7 +111,7 @@ def _worse(volume: Volume, truth: LabelMap, way: str, rng: np.random.Generator) 
     elif way == "blurred":
         array = ndimage.gaussian_filter(array, rng.uniform(0.8, 2.0))
     elif way == "thick":
-        step = int(rng.integers(3, 7))
+        step = int(rng.choice((3, 5)))  # odd: the middle slice of each is where its labels are
         num = array.shape[2] // step
         array = array[:, :, : num * step].reshape(*array.shape[:2], num, step).mean(axis=3)
         labels = labels[:, :, step // 2 : num * step : step]
