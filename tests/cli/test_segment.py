@@ -14,8 +14,8 @@ import pytest
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.anatomy.structures import structure
-from nomina.cli.segment import remark
 from nomina.cli.segment_jobs import Asked, plan_jobs
+from nomina.cli.segment_report import remark
 from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume

@@ -85,12 +85,12 @@ def structure(name: str) -> Structure:
         raise PromptError(f"no structure is named {name!r}; nearest names: {near}") from None
 
 
-def nearest(text: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """The candidates that are spelled most like `text`, best first; at least one where there are any."""
+def nearest(text: str, candidates: Iterable[str]) -> list[str]:
+    """The up to three candidates spelled most like `text`, best first; at least one where there are any."""
     spelled = {candidate.casefold(): candidate for candidate in candidates}
     text = text.casefold()
-    found = difflib.get_close_matches(text, spelled, n=count, cutoff=0.5)
-    return [spelled[key] for key in found or difflib.get_close_matches(text, spelled, n=count, cutoff=0.0)]
+    found = difflib.get_close_matches(text, spelled, cutoff=0.5)
+    return [spelled[key] for key in found or difflib.get_close_matches(text, spelled, cutoff=0.0)]
 
 
 def _read_structures(data: dict[str, Any]) -> dict[str, Structure]:

@@ -220,14 +220,14 @@ class ReliabilityBin:
 
 
 def reliability(
-    scores: Float[np.ndarray, " n"], is_right: Bool[np.ndarray, " n"], num_bins: int = NUM_BINS
+    scores: Float[np.ndarray, " n"], is_right: Bool[np.ndarray, " n"]
 ) -> tuple[ReliabilityBin, ...]:
     """How often verdicts are right, by their score; ranges of equal width, empty ones left out."""
-    index = np.minimum((scores * num_bins).astype(int), num_bins - 1)
+    index = np.minimum((scores * NUM_BINS).astype(int), NUM_BINS - 1)
     return tuple(
         ReliabilityBin(
-            low=number / num_bins,
-            high=(number + 1) / num_bins,
+            low=number / NUM_BINS,
+            high=(number + 1) / NUM_BINS,
             count=int((index == number).sum()),
             mean_score=float(scores[index == number].mean()),
             share_right=float(is_right[index == number].mean()),

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from nomina.assessment.metrics.empty_masks import case_wise, class_wise
 from nomina.assessment.scores import METRICS, CaseScores
-from nomina.assessment.statistics import bootstrap_interval, patient_of
+from nomina.assessment.statistics import patient_of
 from nomina.assessment.summary import (
     Estimate,
     Statistic,
+    estimated,
+    one_policy,
     settled_scores,
     structures_in_order,
     tree_statistics,
@@ -56,37 +59,17 @@ def compare(
     Raises:
         ConfigError: The cases, the policies or what was asked for differ, or there is no case.
     """
-    seconds = {case.case: case for case in second}
-    only = {case.case for case in first} ^ set(seconds)
-    if only or not first:
-        raise ConfigError(
-            f"two predictions are compared on the same cases; only one has {', '.join(sorted(only)) or 'any'}"
-        )
-    second = [seconds[case.case] for case in first]
-    for one, other in zip(first, second, strict=True):
-        if one.asked != other.asked:
-            raise ConfigError(
-                f"case {one.case}: the two predictions were asked for different structures, so their means "
-                f"are over different ones; make both with the same words, or score both against the whole "
-                f"reference (--all-structures, `only_asked=False`)"
-            )
-    policies = {case.policy for case in [*first, *second]}
-    if len(policies) > 1:
-        raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")
-    (policy,) = policies
+    second = _paired(first, second)
+    policy = one_policy([*first, *second])
     names = [patient_of(case.case, patients) for case in first]
     structures = structures_in_order([*first, *second])
 
-    def estimate(difference: Statistic) -> Estimate:
-        value = float(difference(np.ones((1, len(first))))[0])
-        return Estimate(value, bootstrap_interval(difference, names, seed=seed))
+    def difference(one: Statistic, other: Statistic) -> Estimate:
+        return estimated(lambda weights: one(weights) - other(weights), names, seed=seed)
 
     def over(mean: _Mean, metric: str) -> Estimate:
         of_first, of_second = (settled_scores(c, structures, metric, policy) for c in (first, second))
-        return estimate(lambda weights: mean(of_first, weights) - mean(of_second, weights))
-
-    def of_tree(one: Statistic, other: Statistic) -> Estimate:
-        return estimate(lambda weights: one(weights) - other(weights))
+        return difference(partial(mean, of_first), partial(mean, of_second))
 
     first_trees, second_trees = tree_statistics(first), tree_statistics(second)
     return Comparison(
@@ -96,11 +79,29 @@ def compare(
         num_patients=len(set(names)),
         seed=seed,
         trees={
-            tree: {metric: of_tree(one, second_trees[tree][metric]) for metric, one in metrics.items()}
+            tree: {metric: difference(one, second_trees[tree][metric]) for metric, one in metrics.items()}
             for tree, metrics in first_trees.items()
             if tree in second_trees
         },
     )
+
+
+def _paired(first: Sequence[CaseScores], second: Sequence[CaseScores]) -> list[CaseScores]:
+    """The second prediction's scores in the order of the first's; refused where they do not fit."""
+    seconds = {case.case: case for case in second}
+    only = {case.case for case in first} ^ set(seconds)
+    if only or not first:
+        raise ConfigError(
+            f"two predictions are compared on the same cases; only one has {', '.join(sorted(only)) or 'any'}"
+        )
+    for one in first:
+        if one.asked != seconds[one.case].asked:
+            raise ConfigError(
+                f"case {one.case}: the two predictions were asked for different structures, so their means "
+                f"are over different ones; make both with the same words, or score both against the whole "
+                f"reference (--all-structures, `only_asked=False`)"
+            )
+    return [seconds[case.case] for case in first]
 
 
 _Mean = Callable[

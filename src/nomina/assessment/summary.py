@@ -136,17 +136,11 @@ def summarise(
     """
     if not cases:
         raise ConfigError("there is no case to average; exclude fewer cases")
-    policies = {case.policy for case in cases}
-    if len(policies) > 1:
-        raise ConfigError(f"the cases were scored under different policies ({', '.join(sorted(policies))})")
+    policy = one_policy(cases)
     patient_names = [patient_of(case.case, patients) for case in cases]
-
-    def estimate(statistic: Statistic) -> Estimate:
-        mean = float(statistic(np.ones((1, len(cases))))[0])
-        return Estimate(mean, bootstrap_interval(statistic, patient_names, seed=seed))
-
+    estimate = partial(estimated, patients=patient_names, seed=seed)
     structures = structures_in_order(cases)
-    settled = {metric: settled_scores(cases, structures, metric, cases[0].policy) for metric in METRICS}
+    settled = {metric: settled_scores(cases, structures, metric, policy) for metric in METRICS}
     return Evaluation(
         cases=tuple(cases),
         structures=tuple(_structure_summary(cases, structure) for structure in structures),
@@ -155,7 +149,7 @@ def summarise(
         class_wise_by_policy={p: _class_wise_means(cases, structures, p) for p in get_args(EmptyPolicy)},
         naming=_naming_summary(cases, estimate),
         label_free={group: _label_free_summary(cases, group, estimate) for group in GROUPS},
-        policy=cases[0].policy,
+        policy=policy,
         max_level=cases[0].max_level,
         num_patients=len(set(patient_names)),
         seed=seed,
@@ -179,6 +173,31 @@ def tree_statistics(cases: Sequence[CaseScores]) -> dict[str, dict[str, "Statist
 Statistic = Callable[[Float[np.ndarray, "b cases"]], Float[np.ndarray, " b"]]
 """From the weights of cases, one row per resample, to a number for each row."""
 _Estimator = Callable[[Statistic], Estimate]
+
+
+def estimated(statistic: Statistic, patients: Sequence[str], *, seed: int) -> Estimate:
+    """A statistic of all cases, each counted once, and its interval.
+
+    Args:
+        statistic: See `Statistic`.
+        patients: Patient of each case.
+        seed: Seed of the bootstrap.
+    """
+    everyone = np.ones((1, len(patients)))
+    return Estimate(float(statistic(everyone)[0]), bootstrap_interval(statistic, patients, seed=seed))
+
+
+def one_policy(cases: Sequence[CaseScores]) -> EmptyPolicy:
+    """The policy under which all of the cases, at least one, were scored.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    policy, *others = {case.policy for case in cases}
+    if others:
+        names = ", ".join(sorted([policy, *others]))
+        raise ConfigError(f"the cases were scored under different policies ({names})")
+    return policy
 
 
 def structures_in_order(cases: Sequence[CaseScores]) -> list[str]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from nomina.cli.options import Accelerator, TableAsJson
+from nomina.cli.tables import table_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from nomina.bench.grid import GridConfig
     from nomina.bench.run import Progress
     from nomina.bench.table import Row
+
+WIDTH = 260
+"""Columns of the table where stdout is no terminal."""
 
 app = typer.Typer(
     name="bench",
@@ -136,7 +139,7 @@ def _print_plan(state: "Sequence[Progress]") -> None:
             str(one.num_wanted),
             "done" if one.is_done else unfinished,
         )
-    _console().print(table)
+    table_console(WIDTH).print(table)
 
 
 def _print_rows(cfg: "GridConfig", rows: "Sequence[Row]", out: Path) -> None:
@@ -145,7 +148,7 @@ def _print_rows(cfg: "GridConfig", rows: "Sequence[Row]", out: Path) -> None:
     from nomina.bench.sheets import sheet_of
     from nomina.bench.write_table import notes
 
-    console, sheet = _console(), sheet_of(expand(cfg)[0].recipe)
+    console, sheet = table_console(WIDTH), sheet_of(expand(cfg)[0].recipe)
     for board in sheet.boards(rows):
         table = _table(*board.headers)
         for cells in board.rows:
@@ -161,8 +164,3 @@ def _table(first: str, *others: str) -> Table:
     for header in others:
         table.add_column(header, justify="left")
     return table
-
-
-def _console() -> Console:
-    """Without a terminal rich would fold the table to 80 columns."""
-    return Console() if Console().is_terminal else Console(width=260)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nomina.cli.options import Device
-from nomina.cli.segment import print_lines, progress_bar, remark
+from nomina.cli.segment_report import remark
+from nomina.cli.segment_run import progress_bar
+from nomina.cli.tables import print_lines
 from nomina.errors import OutputError, VolumeError
 
 if TYPE_CHECKING:

@@ -1,70 +1,81 @@
 """`nomina evaluate`: predicted label maps against references."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from nomina.cli.evaluate_report import print_evaluation
 from nomina.errors import OutputError
 
 if TYPE_CHECKING:
     from nomina.assessment.case_files import CaseFiles
     from nomina.assessment.comparison import Comparison
-    from nomina.assessment.summary import Estimate, Evaluation
+    from nomina.assessment.summary import Evaluation
+
+
+Predictions = Annotated[Path, typer.Argument(metavar="PRED", help="Label map, or folder of them.")]
+References = Annotated[
+    Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
+]
+SchemeOfReferences = Annotated[
+    str | None, typer.Option(help="Label scheme of the references; without it the JSON beside each.")
+]
+SchemeOfPredictions = Annotated[
+    str | None,
+    typer.Option(help="Label scheme of the predictions; without it the JSON beside each, else that of REF."),
+]
+Policy = Annotated[str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")]
+MaxLevel = Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")]
+Case = Annotated[list[str] | None, typer.Option(help="Only this case or patient; repeatable.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="Score this case or patient apart, in no mean; repeatable.")
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
+]
+AllStructures = Annotated[
+    bool,
+    typer.Option(
+        "--all-structures",
+        help="Score all structures of REF, also where the JSON beside PRED says what it was asked for.",
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(metavar="PRED2", help="Other predictions of the same cases: print paired differences."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the bootstrap over patients.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="CSV file; a JSON file is written beside it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Label map, or folder of them.")],
-    references: Annotated[
-        Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
-    ],
-    scheme: Annotated[
-        str | None, typer.Option(help="Label scheme of the references; without it the JSON beside each.")
-    ] = None,
-    prediction_scheme: Annotated[
-        str | None,
-        typer.Option(
-            help="Label scheme of the predictions; without it the JSON beside each, else that of REF."
-        ),
-    ] = None,
-    policy: Annotated[
-        str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")
-    ] = "penalise",
-    max_level: Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")] = 8,
-    case: Annotated[list[str] | None, typer.Option(help="Only this case or patient; repeatable.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Score this case or patient apart, in no mean; repeatable.")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
-    ] = False,
-    all_structures: Annotated[
-        bool,
-        typer.Option(
-            "--all-structures",
-            help="Score all structures of REF, also where the JSON beside PRED says what it was asked for.",
-        ),
-    ] = False,
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="PRED2", help="Other predictions of the same cases: print paired differences."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap over patients.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="CSV file; a JSON file is written beside it.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    predictions: Predictions,
+    references: References,
+    scheme: SchemeOfReferences = None,
+    prediction_scheme: SchemeOfPredictions = None,
+    policy: Policy = "penalise",
+    max_level: MaxLevel = 8,
+    case: Case = None,
+    exclude: Exclude = None,
+    allow_missing: AllowMissing = False,
+    all_structures: AllStructures = False,
+    against: Against = None,
+    seed: Seed = 0,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score predicted label maps against references: overlap, distances, level names, label-free."""
     from nomina.assessment.comparison import compare
     from nomina.assessment.folders import Scoring, evaluate_folders
     from nomina.assessment.metrics.empty_masks import check_policy
+    from nomina.assessment.tables import json_text
 
     scoring = Scoring(
         scheme, prediction_scheme, check_policy(policy), max_level or None, only_asked=not all_structures
@@ -86,25 +97,17 @@ def evaluate(
         same = [scores.case for scores in evaluation.cases]
         others = evaluate_folders(against, references, scoring, cases=same, watch=_watch)
         comparison = compare(evaluation.cases, others.cases, seed=seed)
-    _deliver(evaluation, comparison, output, as_json=as_json)
-
-
-def _watch(pairs: "Sequence[CaseFiles]") -> "Iterable[CaseFiles]":
-    talk = Console(stderr=True)
-    return track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal)
-
-
-def _deliver(
-    evaluation: "Evaluation", comparison: "Comparison | None", output: Path | None, *, as_json: bool
-) -> None:
-    from nomina.assessment.tables import json_text
-
     if output is not None:
         _write(evaluation, comparison, output)
     if as_json:
         typer.echo(json_text(evaluation, comparison), nl=False)
     else:
-        _print(evaluation, comparison)
+        print_evaluation(evaluation, comparison)
+
+
+def _watch(pairs: "Sequence[CaseFiles]") -> "Iterable[CaseFiles]":
+    talk = Console(stderr=True)
+    return track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal)
 
 
 def _check_output(output: Path) -> None:
@@ -129,217 +132,3 @@ def _write(evaluation: "Evaluation", comparison: "Comparison | None", output: Pa
     write_text_atomic(output, csv_text(evaluation))
     write_text_atomic(output.with_suffix(".json"), json_text(evaluation, comparison))
     typer.echo(f"wrote {output} and {output.with_suffix('.json')}", err=True)
-
-
-def _print(evaluation: "Evaluation", comparison: "Comparison | None") -> None:
-    # Without a terminal rich would fold the tables to 80 columns.
-    console = Console() if Console().is_terminal else Console(width=120)
-    tables = [
-        _structure_table(evaluation),
-        _mean_table(evaluation),
-        _presence_table(evaluation),
-    ]
-    is_spine = any(scores.num_reference for scores in evaluation.label_free.values())
-    if is_spine:
-        tables.insert(2, _label_free_table(evaluation))
-    if evaluation.trees:
-        tables.append(_tree_table(evaluation))
-    if comparison is not None:
-        tables.append(_comparison_table(comparison))
-    for table in tables:
-        console.print(table)
-        console.print()
-    naming = _naming_lines(evaluation) if is_spine else []
-    trees = _tree_lines(evaluation)
-    for line in (*_policy_lines(evaluation), *trees, *naming, *_apart_lines(evaluation)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _structure_table(evaluation: "Evaluation") -> Table:
-    from nomina.assessment.scores import METRICS
-
-    table = _table("structure", *METRICS, "n", "one only")
-    for structure in evaluation.structures:
-        averages = structure.averages
-        table.add_row(
-            structure.structure,
-            *(_number(averages[metric].mean) for metric in METRICS),
-            str(averages["dice"].num_averaged),
-            str(averages["dice"].num_one_empty or ""),
-        )
-    return table
-
-
-def _tree_table(evaluation: "Evaluation") -> Table:
-    from nomina.assessment.tree_scores import TREE_METRICS
-
-    trees = evaluation.trees
-    table = _table("lung vessels", *(header for tree in trees for header in (tree, "95 % interval")))
-    for metric in TREE_METRICS:
-        estimates = [of_tree[metric] for of_tree in trees.values()]
-        cells = [cell for found in estimates for cell in (_number(found.mean), _interval(found))]
-        table.add_row(metric, *cells)
-    return table
-
-
-def _tree_lines(evaluation: "Evaluation") -> list[str]:
-    """How many cases entered the means of each tree."""
-    lines = []
-    for tree, averages in evaluation.tree_averages.items():
-        left_out = averages["centreline_precision"].num_left_out
-        without = f"; {left_out} found nothing of it and have no precision" if left_out else ""
-        lines.append(f"{tree}: means over {averages['dice'].num_averaged} cases{without}")
-    return lines
-
-
-def _mean_table(evaluation: "Evaluation") -> Table:
-    table = _table("mean", "over structures", "95 % interval", "over cases", "95 % interval")
-    for metric, class_wise in evaluation.class_wise.items():
-        case_wise = evaluation.case_wise[metric]
-        table.add_row(
-            metric,
-            _number(class_wise.mean),
-            _interval(class_wise),
-            _number(case_wise.mean),
-            _interval(case_wise),
-        )
-    return table
-
-
-def _label_free_table(evaluation: "Evaluation") -> Table:
-    table = _table("label-free", "dice", "95 % interval", "asd_mm", "95 % interval", "detected")
-    for group, scores in evaluation.label_free.items():
-        table.add_row(
-            group,
-            _number(scores.dice.mean),
-            _interval(scores.dice),
-            _number(scores.asd_mm.mean),
-            _interval(scores.asd_mm),
-            f"{scores.num_detected} of {scores.num_reference}",
-        )
-    return table
-
-
-def _presence_table(evaluation: "Evaluation") -> Table:
-    table = _table(
-        "presence (cases)", "both", "predicted only", "missed", "neither", "sensitivity", "specificity"
-    )
-    for counts in evaluation.presence:
-        table.add_row(
-            counts.structure,
-            str(counts.num_both),
-            str(counts.num_prediction_only or ""),
-            str(counts.num_reference_only or ""),
-            str(counts.num_neither or ""),
-            _number(counts.sensitivity),
-            _number(counts.specificity),
-        )
-    return table
-
-
-def _comparison_table(comparison: "Comparison") -> Table:
-    """Differences PRED minus PRED2."""
-    header = f"PRED − PRED2, {comparison.num_cases} cases"
-    table = _table(header, "over structures", "95 % interval", "over cases", "95 % interval")
-    for metric, class_wise in comparison.class_wise.items():
-        case_wise = comparison.case_wise[metric]
-        table.add_row(
-            metric,
-            f"{class_wise.mean:+.3f}",
-            _interval(class_wise),
-            f"{case_wise.mean:+.3f}",
-            _interval(case_wise),
-        )
-    return table
-
-
-def _policy_lines(evaluation: "Evaluation") -> list[str]:
-    dice = [structure.averages["dice"] for structure in evaluation.structures]
-    hd95 = [structure.averages["hd95_mm"] for structure in evaluation.structures]
-    lines = [
-        f"cases: {len(evaluation.cases)}, patients: {evaluation.num_patients}; intervals: bootstrap over "
-        f"patients, {evaluation.num_resamples} resamples, seed {evaluation.seed}",
-        f"policy {evaluation.policy}: structures in one map only: {sum(a.num_one_empty for a in dice)}; "
-        f"left out of means: {sum(a.num_left_out for a in dice)} Dice, "
-        f"{sum(a.num_left_out for a in hd95)} distances",
-    ]
-    for policy, means in evaluation.class_wise_by_policy.items():
-        if policy != evaluation.policy:
-            lines.append(
-                f"under {policy} the means over structures are dice {_number(means['dice'])}, hd95_mm "
-                f"{_number(means['hd95_mm'])}, hd95_px {_number(means['hd95_px'])}"
-            )
-    if evaluation.max_level is not None:
-        lines.append(f"SPIDER numbers (from the bottom) above {evaluation.max_level} are not scored")
-    only_asked = [case for case in (*evaluation.cases, *evaluation.excluded) if case.asked is not None]
-    if only_asked:
-        names = list(dict.fromkeys(name for case in only_asked for name in case.asked or ()))
-        listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-        num_cases = len(evaluation.cases) + len(evaluation.excluded)
-        lines.append(
-            f"scored on what was asked alone, the rest of the reference left aside: {len(only_asked)} of "
-            f"{num_cases} case{'s' * (num_cases > 1)} ({listed or 'parts of structures'}); --all-structures "
-            f"scores everything"
-        )
-    not_scored = sorted({name for case in evaluation.cases for name in case.not_scored})
-    if not_scored:
-        lines.append(f"predicted where the reference cannot judge, not scored: {', '.join(not_scored)}")
-    return lines
-
-
-def _naming_lines(evaluation: "Evaluation") -> list[str]:
-    from nomina.assessment.presence import MISSED
-
-    naming = evaluation.naming
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in naming.counts.items())
-    wrong = [
-        f"{name} as {named} ({count})"
-        for name, names in evaluation.named_as.items()
-        for named, count in names.items()
-        if named not in (name, MISSED)
-    ]
-    return [
-        f"names of vertebrae and discs: {counts}; right {_number(naming.right.mean)} "
-        f"({_interval(naming.right) or 'no interval'})",
-        f"vertebrae identified (centre within 20 mm and nearest): {_number(naming.identified.mean)} "
-        f"({_interval(naming.identified) or 'no interval'})",
-        f"scans with all levels right: {naming.num_all_levels_right} of {naming.num_cases}; "
-        f"with no level wrong (some may be missed): {naming.num_no_level_wrong} of {naming.num_cases}",
-        *([f"named otherwise (times): {', '.join(wrong)}"] if wrong else []),
-    ]
-
-
-def _apart_lines(evaluation: "Evaluation") -> list[str]:
-    from nomina.assessment.summary import summarise
-
-    lines = []
-    for case in evaluation.excluded:
-        alone = summarise([case])
-        dice, hd95 = alone.class_wise["dice"].mean, alone.class_wise["hd95_mm"].mean
-        label_free = ", ".join(f"{group} {_number(s.dice.mean)}" for group, s in alone.label_free.items())
-        right = f"{case.naming.count('right')} of {len(case.naming.structures)}"
-        lines.append(
-            f"excluded: {case.case}, scored alone: dice {_number(dice)}, hd95_mm {_number(hd95)}, "
-            f"names right {right}, label-free dice {label_free}"
-        )
-    if evaluation.missing:
-        lines.append(f"without a prediction, in no mean: {', '.join(evaluation.missing)}")
-    return lines
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
-
-
-def _number(value: float) -> str:
-    """At most three decimals, four digits."""
-    return "–" if math.isnan(value) else f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _interval(estimate: "Estimate") -> str:
-    interval = estimate.interval
-    return "" if math.isnan(interval.low) else f"{_number(interval.low)} to {_number(interval.high)}"

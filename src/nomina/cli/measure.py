@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from nomina.cli.options import TableAsJson
+from nomina.cli.tables import table_console
 
 if TYPE_CHECKING:
     from nomina.assessment.measurements.measurement import Measurement
@@ -58,8 +58,7 @@ def measure(
 
 def _print_table(measurements: "Sequence[Measurement]") -> None:
     """A line per measurement, rounded for reading; what could not be measured comes last, with its reason."""
-    # Without a terminal rich would fold the table to 80 columns.
-    console = Console() if Console().is_terminal else Console(width=120)
+    console = table_console()
     table = Table("structure", "place", "quantity", box=SIMPLE_HEAD)
     table.add_column("value", justify="right")
     missing = [m for m in measurements if math.isnan(m.value)]

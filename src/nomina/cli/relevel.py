@@ -8,6 +8,7 @@ import typer
 
 from nomina.cli.new_label_map import NewLabelMap, Seg, SegScheme, refuse_overwriting, write_with_record
 from nomina.cli.options import AsJson
+from nomina.cli.tables import print_lines
 
 if TYPE_CHECKING:
     from nomina.assessment.relevel import Relevelled
@@ -46,8 +47,6 @@ def relevel(
 
 
 def _print(result: "Relevelled", output: Path) -> None:
-    from nomina.cli.segment import print_lines
-
     rows = [("label", "was", "new_label", "is", "confidence")]
     for level in result.levels:
         sure = f"{level.confidence:.2f}"

@@ -79,6 +79,20 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
         yield _implausible_spacing(grid)
     elif may_be_default and (missing := _missing_geometry(grid)) is not None:
         yield missing
+    yield from _tilt(grid)
+    yield from _few_slices(grid)
+    yield from _thick_slices(grid)
+    if np.linalg.det(grid.affine[:3, :3]) < 0:
+        yield Finding(
+            "left-handed",
+            "note",
+            f"The voxel axes ({grid.orientation}) are left-handed; nomina follows the affine, programs that "
+            f"ignore it show a mirror image.",
+            "Nothing to do for nomina; check left and right in other programs.",
+        )
+
+
+def _tilt(grid: Grid) -> Iterator[Finding]:
     angle = _tilt_deg(grid)
     if angle > OBLIQUE_DEG:
         yield Finding(
@@ -88,6 +102,9 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
             f"coronal or axial.",
             "Resample the scan to anatomical axes, or use the series that was planned along the spine.",
         )
+
+
+def _few_slices(grid: Grid) -> Iterator[Finding]:
     if min(grid.shape) < 2:
         yield Finding(
             "two-dimensional",
@@ -102,6 +119,9 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
             f"There are only {min(grid.shape)} slices; most of a structure lies outside.",
             "Give the whole series where there is one.",
         )
+
+
+def _thick_slices(grid: Grid) -> Iterator[Finding]:
     coarsest = int(np.argmax(grid.spacing_mm))
     ratio = max(grid.spacing_mm) / min(grid.spacing_mm)
     if ratio >= THICK_RATIO:
@@ -114,14 +134,6 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
             f"The slices are {plane} and {max(grid.spacing_mm):.3g} mm apart, {ratio:.1f} times the finest "
             f"spacing; nothing thinner than that is seen across them.",
             "Prefer the thin series of the same study where there is one.",
-        )
-    if np.linalg.det(grid.affine[:3, :3]) < 0:
-        yield Finding(
-            "left-handed",
-            "note",
-            f"The voxel axes ({grid.orientation}) are left-handed; nomina follows the affine, programs that "
-            f"ignore it show a mirror image.",
-            "Nothing to do for nomina; check left and right in other programs.",
         )
 
 

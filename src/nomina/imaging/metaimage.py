@@ -9,7 +9,7 @@ from jaxtyping import Num
 
 from nomina.errors import VolumeError
 from nomina.imaging.itk_files import itk_grid, itk_reader
-from nomina.imaging.packed import MAX_BYTES, SLACK_BYTES, check_size, data_file, read_part, unpack
+from nomina.imaging.packed import MAX_BYTES, SLACK_BYTES, check_size, data_file, read_part, truncated, unpack
 from nomina.imaging.volume import Volume
 
 _MAX_HEADER = 2**16
@@ -173,7 +173,7 @@ def _meta_voxels(fields: dict[str, str], path: Path, start: int) -> Num[np.ndarr
     else:
         data = bytearray(read_part(path, start, num_bytes))
     if start < 0 or len(data) < num_bytes:
-        raise _truncated(len(data), num_bytes)
+        raise truncated(len(data), num_bytes)
     return np.frombuffer(data, dtype, num_bytes // dtype.itemsize).astype(dtype.newbyteorder("="))
 
 
@@ -183,12 +183,5 @@ def _packed(fields: dict[str, str], path: Path, start: int) -> bytes:
     size = _whole(fields, "CompressedDataSize")
     data = read_part(path, start, size)
     if len(data) < size:
-        raise _truncated(len(data), size)
+        raise truncated(len(data), size)
     return data
-
-
-def _truncated(num_bytes: int, expected: int) -> VolumeError:
-    return VolumeError(
-        f"the file is truncated: {num_bytes} bytes of voxels, expected {expected}; copy it again",
-        code="truncated",
-    )

@@ -186,16 +186,9 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
             "again from DICOM, or set its orientation where you know it",
             code="no-orientation",
         )
-    try:
-        quaternion_affine = header.get_qform() if has_qform else None
-    except (HeaderDataError, ValueError) as error:
-        raise VolumeError(
-            f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
-        ) from error
-    if quaternion_affine is not None and not np.isfinite(quaternion_affine).all():
-        raise VolumeError("the qform holds NaN or infinity; set it from the sform", code="bad-qform")
-    if not has_sform:
-        return np.array(quaternion_affine, dtype=np.float64)
+    from_qform = _qform(header) if has_qform else None
+    if from_qform is not None and not has_sform:
+        return from_qform
     affine = np.array(header.get_sform(), dtype=np.float64)
     Grid(shape, affine)  # Speaks of shear before the comparisons below can.
     if has_qform and (gap := form_gap_mm(header, shape)) > FORM_TOLERANCE_MM:
@@ -205,6 +198,26 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
             f"(nibabel: `image.set_qform(image.get_sform(), 1)`)",
             code="forms-disagree",
         )
+    _require_one_spacing(spacing, affine, shape)
+    return affine
+
+
+def _qform(header: Any) -> Float[np.ndarray, "4 4"]:
+    try:
+        affine = header.get_qform()
+    except (HeaderDataError, ValueError) as error:
+        raise VolumeError(
+            f"the qform is not a rotation ({error}); set it from the sform", code="bad-qform"
+        ) from error
+    if not np.isfinite(affine).all():
+        raise VolumeError("the qform holds NaN or infinity; set it from the sform", code="bad-qform")
+    return np.array(affine, dtype=np.float64)
+
+
+def _require_one_spacing(
+    spacing: Float[np.ndarray, " 3"], affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]
+) -> None:
+    """Refuse a header whose `pixdim` and sform differ in the size of voxels."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs((lengths - spacing) * shape).max() > max(
         FORM_TOLERANCE_MM, 1e-4 * float((lengths * shape).max())
@@ -214,4 +227,3 @@ def _affine(header: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"
             f"{lengths.round(4).tolist()}; find out which is right and set the other to it",
             code="two-spacings",
         )
-    return affine

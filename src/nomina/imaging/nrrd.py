@@ -9,7 +9,7 @@ from jaxtyping import Num
 
 from nomina.errors import VolumeError
 from nomina.imaging.itk_files import itk_grid, itk_reader, last_line
-from nomina.imaging.packed import SLACK_BYTES, check_size, data_file, read_part, unpack
+from nomina.imaging.packed import SLACK_BYTES, check_size, data_file, read_part, truncated, unpack
 from nomina.imaging.volume import Volume
 
 _SPACES = (
@@ -145,7 +145,7 @@ def _voxels(path: Path, fields: dict[str, str], end: int, count: int) -> Num[np.
             code="unknown-encoding",
         )
     if len(data) < num_bytes:
-        raise _truncated(len(data), num_bytes)
+        raise truncated(len(data), num_bytes)
     return np.frombuffer(data, dtype, count).astype(dtype.newbyteorder("="))
 
 
@@ -212,10 +212,3 @@ def _by_itk(reader: Any) -> Num[np.ndarray, "..."]:
             f"the voxels are truncated or damaged ({last_line(error)}); copy the file again",
             code="damaged-voxels",
         ) from error
-
-
-def _truncated(num_bytes: int, expected: int) -> VolumeError:
-    return VolumeError(
-        f"the file is truncated: {num_bytes} bytes of voxels, expected {expected}; copy it again",
-        code="truncated",
-    )

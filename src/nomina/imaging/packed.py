@@ -47,6 +47,14 @@ def check_size(num_bytes: int, num_stored: int, *, is_packed: bool) -> None:
     bytearray(num_bytes)  # Fails now rather than after minutes of unpacking; nothing is touched.
 
 
+def truncated(num_bytes: int, expected: int) -> VolumeError:
+    """What is wrong with a file that holds fewer bytes of voxels than its header declares."""
+    return VolumeError(
+        f"the file is truncated: {num_bytes} bytes of voxels, expected {expected}; copy it again",
+        code="truncated",
+    )
+
+
 def read_part(path: Path, start: int, num_bytes: int) -> bytes:
     """Bytes `start` to `start + num_bytes` of a file, fewer where it ends; the rest is not looked at."""
     with path.open("rb") as file:

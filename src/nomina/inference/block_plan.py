@@ -76,7 +76,7 @@ class BlockMemoryPlan(ExpectedMemory):
 
 
 def plan_block_memory(
-    scan: BlockScan, *, tile_bytes: float, network_dtype: str = "float32", limit_bytes: int | None = None
+    scan: BlockScan, *, tile_bytes: float, limit_bytes: int | None = None
 ) -> BlockMemoryPlan:
     """Predict the memory, and refuse a scan that does not fit.
 
@@ -84,7 +84,6 @@ def plan_block_memory(
         scan: Sizes.
         tile_bytes: What the network's forward pass holds at most for one tile; 0 where it works in another
             memory (a GPU's).
-        network_dtype: Type that it calculates in.
         limit_bytes: The most that the process may hold in memory; None: no bound.
 
     Raises:
@@ -93,7 +92,7 @@ def plan_block_memory(
     """
     plan = BlockMemoryPlan(
         scan=scan,
-        network_dtype=network_dtype,
+        network_dtype="float32",
         stages_bytes=_stages(scan, tile_bytes),
         resident_bytes=resident_bytes(),
         earlier_peak_bytes=peak_bytes(),

@@ -69,10 +69,9 @@ class VesselMap:
 def segment_blocks(
     checkpoint: Checkpoint,
     volume: Volume,
-    asked: Sequence[str],
+    asked: Sequence[str] | None,
     *,
     plan: BlockMemoryPlan,
-    prompts: Sequence[str] = (),
     progress: Callable[[float], None] | None = None,
 ) -> Segmentation:
     """Segment what is asked for in a chest CT.
@@ -80,10 +79,9 @@ def segment_blocks(
     Args:
         checkpoint: Holds a network of blocks.
         volume: The scan, in any orientation.
-        asked: Names, each `nameable` by the network. Where a whole and its side are both asked for, a voxel
-            has the label of the side.
+        asked: Names, each `nameable` by the network; None for all that the model knows. Where a whole and its
+            side are both asked for, a voxel has the label of the side.
         plan: What it is expected to take; provenance keeps it.
-        prompts: The words as they were given.
         progress: Called with the share done, 0 to 1.
 
     Returns:
@@ -94,6 +92,7 @@ def segment_blocks(
         CheckpointError: The checkpoint says nothing about blocks.
     """
     report = progress or (lambda share: None)
+    asked = checkpoint.structures if asked is None else asked
     canonical = volume.canonical()
     lungs = find_lungs(canonical)
     whole = tuple(slice(0, size) for size in canonical.grid.shape)
@@ -115,7 +114,6 @@ def segment_blocks(
     return Segmentation(
         label_map=label_map.reoriented_like(volume.grid),
         verdicts=tuple(verdicts[name] for name in asked),
-        prompts=tuple(prompts),
         provenance={
             **provenance(checkpoint, "class prompts", canonical, [*notes, *more_notes]),
             "memory": plan.as_dict(),

@@ -1,6 +1,6 @@
 """The memory plan of a checkpoint for a scan: the sizes that `plan` and `block_plan` count with."""
 
-from nomina.errors import CheckpointError
+from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.ct_preparation import CTPreparation, isotropic_grid
 from nomina.imaging.preparation import prepared_grid
 from nomina.imaging.volume import Volume
@@ -22,6 +22,33 @@ def forward_bytes(checkpoint: Checkpoint) -> float:
         return tile_bytes(network, checkpoint.words(), block_size) if block_size else 0.0
     network, num_slices = slice_network(checkpoint)
     return pixel_bytes(network, slice_words(checkpoint).constant(1), num_slices=num_slices)
+
+
+def checkpoint_plan(
+    checkpoint: Checkpoint, volume: Volume, num_prompts: int, held_bytes: float, limit_bytes: int | None
+) -> MemoryPlan | BlockMemoryPlan:
+    """The plan that the checkpoint's network takes: `block_plan` or `slice_plan`, whose arguments these are.
+
+    Raises:
+        VolumeError: The scan cannot be segmented in so little memory.
+        ConfigError: There is a limit, and the system does not say what the process holds already.
+    """
+    make = block_plan if isinstance(checkpoint.network, LACAF) else slice_plan
+    return make(checkpoint, volume, num_prompts, held_bytes, limit_bytes)
+
+
+def require_own_plan(checkpoint: Checkpoint, plan: MemoryPlan | BlockMemoryPlan | None) -> None:
+    """Refuse a plan for a network of another kind: its limit would not be kept.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    own = BlockMemoryPlan if isinstance(checkpoint.network, LACAF) else MemoryPlan
+    if plan is not None and not isinstance(plan, own):
+        raise ConfigError(
+            f"the plan is a {type(plan).__name__}, but checkpoint {checkpoint.name} needs a "
+            f"{own.__name__}; make it with Segmenter.plan of this checkpoint"
+        )
 
 
 def slice_plan(

@@ -151,16 +151,13 @@ class MemoryPlan(ExpectedMemory):
         )
 
 
-def plan_memory(
-    scan: ScanSize, *, pixel_bytes: float, network_dtype: str = "float32", limit_bytes: int | None = None
-) -> MemoryPlan:
+def plan_memory(scan: ScanSize, *, pixel_bytes: float, limit_bytes: int | None = None) -> MemoryPlan:
     """Choose how many slices the network sees at once.
 
     Args:
         scan: Sizes.
         pixel_bytes: What the network's forward pass holds at most, per pixel of its input; 0 where it
             works in another memory (a GPU's).
-        network_dtype: Type that it calculates in.
         limit_bytes: The most that the process may hold in memory; None: as fast as it can be.
 
     Raises:
@@ -172,7 +169,7 @@ def plan_memory(
         stages = _stages(scan, pixel_bytes, look, slices)
         plan = MemoryPlan(
             scan=scan,
-            network_dtype=network_dtype,
+            network_dtype="float32",
             look_batch=look,
             slice_batch=slices,
             stages_bytes=stages,

@@ -19,7 +19,7 @@ def provenance(
 
     Args:
         checkpoint: What segmented the scan.
-        mode: What the network was told; see `nomina.inference.segmenter.PromptMode`.
+        mode: What the network was told; see `nomina.inference.modes.PromptMode`.
         canonical: The scan in canonical axes: how it was interpreted is noted, and whether it is coarse.
         notes: What else one must know, one sentence each.
     """

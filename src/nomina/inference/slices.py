@@ -80,7 +80,7 @@ def words_and_facts(
         checkpoint: Holds a network of slices.
         image: The prepared scan.
         window: See `look_for_window`.
-        mode: See `nomina.inference.segmenter.PromptMode`.
+        mode: See `nomina.inference.modes.PromptMode`.
         said: Value of each statement that is made; None: what the mode says.
         batch_size: Slices at once.
     """
