@@ -1,10 +1,11 @@
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from nomina.assessment.artery_vein import centreline_classes, nearest_points, vote_by_branch
-from nomina.assessment.vessel_tree import vessel_graph
+from nomina.assessment.artery_vein import _least_cost, centreline_classes, nearest_points, vote_by_branch
+from nomina.assessment.vessel_tree import Branch, VesselGraph, vessel_graph
 from nomina.errors import GridMismatchError
 
 Tubes = Callable[..., np.ndarray]
@@ -79,6 +80,50 @@ def test_the_vote_leaves_whole_branches_alone(artery: np.ndarray, tubes: Tubes) 
     assert (vote.artery == artery).all()
     assert (vote.vein == vein).all()
     assert (vote.num_changed_branches, vote.changed_length_mm, vote.num_changed_voxels) == (0, 0.0, 0)
+
+
+def test_a_twig_follows_the_branch_it_leaves_unless_it_is_longer_than_the_price_of_a_change(
+    tubes: Tubes,
+) -> None:
+    """A trunk of 30 mm with a twig of 6 mm in the other class, which does not touch anything else."""
+    trunk = tubes(40.0, MM, ((20, 20, 4), (20, 20, 34), 2.2))
+    twig = tubes(40.0, MM, ((20, 20, 20), (29, 20, 20), 1.3)) & ~trunk
+    cheap, dear = (vote_by_branch(trunk, twig, spacing_mm=MM, fork_mm=price) for price in (1.0, 30.0))
+    assert cheap.vein.sum() > 0.8 * twig.sum()
+    assert not dear.vein.any()
+    assert dear.num_changed_branches == 1
+    # The twig may also win over a trunk that is shorter.
+    assert not vote_by_branch(twig, trunk, spacing_mm=MM, fork_mm=30.0).artery.any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_classes_of_a_small_tree_cost_less(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parents = [-1, *(int(rng.integers(-1, index)) for index in range(1, 9))]
+    branches = [
+        Branch(
+            np.zeros((n + 1, 3), dtype=np.int64),
+            np.linspace(0, 1, n + 1)[:, None] * [n, 0.0, 0.0],
+            np.ones(n + 1),
+            generation=0,
+            component=0,
+            parent=parent,
+            is_end=True,
+        )
+        for n, parent in zip(rng.integers(1, 9, len(parents)), parents, strict=True)
+    ]
+    graph, share = VesselGraph(tuple(branches), 0, MM), rng.random(len(parents))
+
+    def cost(is_artery: tuple[bool, ...]) -> float:
+        wrong = sum(
+            b.length_mm * (1 - s if a else s) for b, s, a in zip(branches, share, is_artery, strict=True)
+        )
+        changes = sum(p >= 0 and is_artery[p] != a for p, a in zip(parents, is_artery, strict=True))
+        return wrong + 1.5 * changes
+
+    found = _least_cost(graph, share, 1.5)
+    least = min(map(cost, itertools.product((False, True), repeat=len(parents))))
+    assert cost(tuple(found.tolist())) == pytest.approx(least)
 
 
 def test_the_vote_keeps_every_voxel_and_its_input(artery: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nomina.assessment.folders import Scoring
 from nomina.bench.grid import Run, expand, load_grid
-from nomina.bench.measure import measure, read_measured
+from nomina.bench.measure import Maker, measure, read_measured
 from nomina.bench.modes import Mode
 from nomina.bench.run import steps_done
 from nomina.bench.scans import read_reference
@@ -90,9 +90,9 @@ def measured(phantom_data: Path, tmp_path: Path) -> tuple[Callable[[], int], Pat
     """How many cases of one count as measured, and the file of its scores."""
     case = folder_cases(phantom_data / "scans")[0]
     scoring = Scoring("spider", "spider")
-    measure(Perfect(case), [case], ["none"], tmp_path, scoring, digest="0" * 64)
+    measure(Perfect(case), [case], ["none"], tmp_path, scoring, maker=Maker("0" * 64, 3))
     path = tmp_path / "none" / f"{case.id}.scores.json"
-    return lambda: len(read_measured("0" * 64, [case], "none", tmp_path, scoring)), path
+    return lambda: len(read_measured(Maker("0" * 64, 3), [case], "none", tmp_path, scoring)), path
 
 
 def test_damaged_scores_count_as_not_made(

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Float, Integer
 from scipy.spatial import cKDTree
 
 from nomina.assessment.metrics.overlap import check_shapes
 from nomina.assessment.vessel_tree import VesselGraph, vessel_graph
+
+FORK_MM = 4.0
+"""A change of class at a fork costs as much as this length in the wrong class [choice, on the
+phantom that validates `lung-vessels-ct`: 0 leaves 7.1 % of its veins swapped, 4 and 8 mm 5.3 and 5.2 %]."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,22 @@ def vote_by_branch(
     vein: Bool[np.ndarray, "i j k"],
     *,
     spacing_mm: tuple[float, float, float],
+    fork_mm: float = FORK_MM,
 ) -> BranchVote:
-    """Give every branch of the vessels, arteries and veins together, the class of most of its voxels.
+    """Give every branch of the vessels, arteries and veins together, one class.
 
-    A piece of a branch in the wrong class is the fault that is seen first. The vote cannot tell it from two
-    vessels that touch end to end and so share a branch: it is an option, and it says what it changed. A draw,
-    and a voxel predicted as both, count for the artery.
+    A piece of a branch in the wrong class is the fault that is seen first, a twig in another class than the
+    branch that it leaves the second. So the classes are taken that cost least in all: a branch costs the
+    length of it that was predicted as the other class, and a change of class from a branch to its parent
+    costs `fork_mm`, since arteries and veins meet only where they touch. The vote cannot tell a piece in the
+    wrong class from two vessels that touch end to end and so share a branch: it is an option, and it says
+    what it changed. A draw, and a voxel predicted as both, count for the artery.
 
     Args:
         artery: Predicted arteries.
         vein: Predicted veins on the same grid.
         spacing_mm: Voxel size along i, j, k.
+        fork_mm: Price of a change of class at a fork; 0 lets every branch vote alone.
 
     Raises:
         GridMismatchError: The masks differ in shape.
@@ -119,8 +128,10 @@ def vote_by_branch(
         return BranchVote(artery.copy(), vein, 0, 0.0, 0)
     branches = graph.branch_indices[nearest_points(graph, voxels)]
     was_artery = artery[tuple(voxels.T)]
+    num_voxels = np.bincount(branches, minlength=len(graph.branches))
     num_artery = np.bincount(branches, weights=was_artery, minlength=len(graph.branches))
-    is_artery = (2 * num_artery >= np.bincount(branches, minlength=len(graph.branches)))[branches]
+    share = num_artery / np.maximum(num_voxels, 1)
+    is_artery = _least_cost(graph, share, fork_mm)[branches]
     changed = is_artery != was_artery
     new_artery = np.zeros(artery.shape, dtype=bool)
     new_artery[tuple(voxels[is_artery].T)] = True
@@ -133,6 +144,34 @@ def vote_by_branch(
         changed_length_mm=float(graph.point_lengths_mm[on_line].sum()),
         num_changed_voxels=int(changed.sum()),
     )
+
+
+def _least_cost(
+    graph: VesselGraph, share_artery: Float[np.ndarray, " n"], fork_mm: float
+) -> Bool[np.ndarray, " n"]:
+    """Whether each branch is an artery, for the least cost in all: from the twigs to the roots, and back.
+
+    Args:
+        graph: Its parents come before their children.
+        share_artery: Of each branch's voxels.
+        fork_mm: See `vote_by_branch`.
+    """
+    # A lone voxel has no length, and still a class.
+    lengths_mm = np.array([max(branch.length_mm, min(graph.spacing_mm)) for branch in graph.branches])
+    parents = [branch.parent for branch in graph.branches]
+    # Cost of each branch with all that hangs on it, as an artery and as a vein.
+    costs = lengths_mm[:, None] * np.column_stack([1 - share_artery, share_artery])
+    best = np.zeros((len(parents), 2), dtype=np.int64)
+    for index in range(len(parents) - 1, -1, -1):
+        if parents[index] >= 0:
+            # Rows: class of the parent. Columns: its own.
+            choices = costs[index] + fork_mm * (1 - np.eye(2))
+            best[index] = choices.argmin(axis=1)
+            costs[parents[index]] += choices.min(axis=1)
+    classes = np.zeros(len(parents), dtype=np.int64)
+    for index, parent in enumerate(parents):
+        classes[index] = costs[index].argmin() if parent < 0 else best[index, classes[parent]]
+    return classes == 0
 
 
 def nearest_points(graph: VesselGraph, voxels: Integer[np.ndarray, "n 3"]) -> Integer[np.ndarray, " n"]:

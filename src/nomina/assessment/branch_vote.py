@@ -56,7 +56,7 @@ class Voted:
 
 
 def vote_on_branches(label_map: LabelMap) -> Voted:
-    """Give every branch of arteries and veins together the class of most of its voxels.
+    """Give every branch of arteries and veins together one class (`artery_vein.vote_by_branch`).
 
     Sides stay: what turns from a left artery into a vein is a left vein. No vessel voxel comes or goes.
 

@@ -21,9 +21,18 @@ from nomina.bench.scans import prediction_path, read_reference
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
-from nomina.inference.version import INFERENCE_VERSION
 from nomina.learning.cases import Case
 from nomina.plain_files import read_json
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What made the predictions of a run, beside the scans."""
+
+    digest: str
+    """Digest of the network's checkpoint."""
+    inference: int
+    """Version of the code between a scan and its label map (`nomina.inference.version`)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ def measure(
     folder: Path,
     scoring: Scoring,
     *,
-    digest: str,
+    maker: Maker,
     say: Say = lambda text: None,
 ) -> None:
     """Segment and score every case in every mode; what is there already stays.
@@ -74,7 +83,7 @@ def measure(
         modes: Inference modes; "best_shift" after the mode whose masks it renames.
         folder: Folder `modes` of the run.
         scoring: How predictions are scored; its scheme is set to that of each case.
-        digest: Digest of the network's checkpoint.
+        maker: The network.
         say: Told what is done.
 
     Raises:
@@ -84,7 +93,7 @@ def measure(
     """
     for mode in modes:
         for index, case in enumerate(cases):
-            stamp = _stamp(digest, replace(scoring, scheme=case.scheme))
+            stamp = _stamp(maker, replace(scoring, scheme=case.scheme))
             if _read(folder / mode, case, stamp) is not None:
                 continue
             say(f"{mode}: {case.id}")
@@ -97,12 +106,12 @@ def measure(
 
 
 def read_measured(
-    digest: str, cases: Sequence[Case], mode: Mode, folder: Path, scoring: Scoring
+    maker: Maker, cases: Sequence[Case], mode: Mode, folder: Path, scoring: Scoring
 ) -> tuple[ModeScores, ...]:
     """Scores of the cases that are measured already with these weights and this version of inference.
 
     Args:
-        digest: Digest of the checkpoint.
+        maker: The network.
         cases: Cases of the run.
         mode: Inference mode.
         folder: Folder `modes` of the run.
@@ -110,7 +119,7 @@ def read_measured(
     """
     found = []
     for case in cases:
-        record = _read(folder / mode, case, _stamp(digest, replace(scoring, scheme=case.scheme)))
+        record = _read(folder / mode, case, _stamp(maker, replace(scoring, scheme=case.scheme)))
         if record is not None:
             found.append(record)
     return tuple(found)
@@ -135,12 +144,12 @@ def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
         return None
 
 
-def _stamp(digest: str, scoring: Scoring) -> dict[str, Any]:
+def _stamp(maker: Maker, scoring: Scoring) -> dict[str, Any]:
     """What scores depend on beside the files of a case."""
     options = asdict(scoring)
     # Every mode is asked for everything, so this changes no score.
     del options["only_asked"]
-    return {"digest": digest, "inference": INFERENCE_VERSION, **options}
+    return {**asdict(maker), **options}
 
 
 def _scores_path(folder: Path, case: Case) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nomina.bench.grid import GridConfig, Run, cases_of, expand, scoring_of
-from nomina.bench.measure import Server, measure, read_measured
+from nomina.bench.measure import Maker, Server, measure, read_measured
 from nomina.bench.scans import open_scans
 from nomina.bench.sheet import Gaps
 from nomina.bench.sheets import sheet_of
@@ -27,6 +27,7 @@ from nomina.config import parse_config
 from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.files import write_text_atomic
 from nomina.inference.segmenter import Segmenter
+from nomina.inference.version import BLOCK_INFERENCE, SLICE_INFERENCE
 from nomina.learning.cases import Case
 from nomina.learning.fit import fit
 from nomina.learning.recipe import BlockRecipe
@@ -213,7 +214,7 @@ def _measure(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case], device
         run.modes,
         folder,
         scoring_of(cfg, PLACEHOLDER_SCHEME),
-        digest=segmenter.checkpoint.digest,
+        maker=_maker(run, segmenter.checkpoint.digest),
         say=logger.info,
     )
 
@@ -242,14 +243,18 @@ def _measured(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case]) -> li
     record = _record(run, out)
     if record is None or steps_done(run, out) < run.recipe.train.steps:
         return []
-    digest = digest_of(record.files)
+    maker = _maker(run, digest_of(record.files))
     scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
     found = []
     for mode in run.modes:
-        scores = read_measured(digest, cases, mode, _folder(run, out) / "modes", scoring)
+        scores = read_measured(maker, cases, mode, _folder(run, out) / "modes", scoring)
         if scores:
             found.append(Measured(run, mode, scores, len(record.training_patients), record.num_phantoms))
     return found
+
+
+def _maker(run: Run, digest: str) -> Maker:
+    return Maker(digest, BLOCK_INFERENCE if isinstance(run.recipe, BlockRecipe) else SLICE_INFERENCE)
 
 
 def _chosen(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:

@@ -57,7 +57,7 @@ class VesselConfig:
     the voxels fills none of them: at 1.5 mm, half-full voxels alone hold two thirds of a tree's length,
     third-full ones nine tenths (docs/experiments.md)."""
     has_whole_branches: bool = False
-    """Whether every branch gets the class of most of its voxels (`nomina.assessment.branch_vote`)."""
+    """Whether every branch gets one class by vote (`nomina.assessment.branch_vote`)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < 1:
