@@ -158,13 +158,27 @@ def test_without_changes_the_look_is_only_standardised(patch: Tensor) -> None:
 
 @pytest.mark.parametrize("change", [field.name for field in fields(AugmentationConfig)])
 def test_each_change_is_seeded_and_does_something(patch: Tensor, change: str) -> None:
-    cfg = replace(OFF, **{change: 1.0})
-    changed = vary_intensity(patch, cfg, seed=1)
-    assert torch.equal(changed, vary_intensity(patch, cfg, seed=1))
-    assert not torch.allclose(changed, vary_intensity(patch, cfg, seed=2), atol=1e-3)
+    cfg, kinds = replace(OFF, **{change: 1.0}), (patch[0] > patch.mean()).long()
+    changed = vary_intensity(patch, cfg, 1, kinds)
+    assert torch.equal(changed, vary_intensity(patch, cfg, 1, kinds))
+    assert not torch.allclose(changed, vary_intensity(patch, cfg, 2, kinds), atol=1e-3)
     assert not torch.allclose(changed, vary_intensity(patch, OFF, seed=1), atol=1e-3)
     assert changed.isfinite().all()
     assert changed.shape == patch.shape
+
+
+def test_recolouring_parts_what_is_equally_bright_and_keeps_what_is_inside() -> None:
+    """Two structures of one texture: each follows one curve of its grey values, and not the same one."""
+    texture = torch.rand(64, generator=torch.Generator().manual_seed(0)).repeat(64, 1)
+    kinds = torch.zeros(64, 64, dtype=torch.long)
+    kinds[:30], kinds[34:] = 1, 2
+    changed = vary_intensity(texture[None], replace(OFF, recolour=1.0), 0, kinds)[0]
+    # Away from the edge every row of a structure is the same function of the same row.
+    torch.testing.assert_close(changed[2], changed[20], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(changed[40], changed[60], atol=1e-4, rtol=1e-4)
+    assert (changed[2] - changed[60]).abs().mean() > 0.2
+    same_as_off = vary_intensity(texture[None], OFF, 0, kinds)
+    torch.testing.assert_close(same_as_off, vary_intensity(texture[None], OFF, 0))
 
 
 def test_no_change_moves_anything() -> None:

@@ -16,6 +16,9 @@ from nomina.errors import ConfigError
 from nomina.learning.prepared import IGNORED
 from nomina.learning.sampling import CaseIndex, PatchPlan
 
+EDGE_PX = 0.7
+"""SD of the Gaussian that softens the edges of recoloured structures [choice: about that of a scan's own]."""
+
 
 @config
 class AugmentationConfig:
@@ -25,6 +28,9 @@ class AugmentationConfig:
     """Probability of a gamma curve with exponent 0.6 to 1.6."""
     remap: float = 0.15
     """Probability of a random smooth intensity curve (may invert), which imitates other contrasts."""
+    recolour: float = 0.0
+    """Probability that vertebrae, discs, canal and all else have a random intensity curve each: `remap` gives
+    tissues that are equally bright one new grey value, other contrasts part them. Edges of labels show."""
     bias_field: float = 0.5
     """Probability of a smooth multiplicative field of up to ± 40 %."""
     noise: float = 0.4
@@ -67,13 +73,26 @@ def cut_patch(
 
 
 def vary_intensity(
-    patch: Float[Tensor, "c i j"], cfg: AugmentationConfig, seed: int
+    patch: Float[Tensor, "c i j"],
+    cfg: AugmentationConfig,
+    seed: int,
+    kinds: Integer[Tensor, "i j"] | None = None,
 ) -> Float[Tensor, "c i j"]:
-    """A patch in another look: contrast, bias field, gamma, noise, blur, resolution."""
+    """A patch in another look: contrast, bias field, gamma, noise, blur, resolution.
+
+    Args:
+        patch: One or more neighbouring slices.
+        cfg: Probabilities.
+        seed: Of all draws.
+        kinds: Kind of each pixel (vertebra, disc, …; anything else as background), for `cfg.recolour`.
+    """
     rng = np.random.default_rng(seed)
     generator = torch.Generator(patch.device).manual_seed(seed)
     low, high = patch.amin(), patch.amax()
     unit = (patch - low) / (high - low).clamp(min=1e-6)
+    # Draws nothing where it is off, so that recipes of before it meet the same patches.
+    if cfg.recolour and kinds is not None and rng.random() < cfg.recolour:
+        unit = _recoloured(unit, kinds, rng)
     if rng.random() < cfg.remap:
         unit = _random_curve(unit, rng)
     if rng.random() < cfg.gamma:
@@ -125,6 +144,15 @@ def _random_curve(unit: Float[Tensor, "c i j"], rng: np.random.Generator) -> Flo
     left = position.floor().clamp(max=len(heights) - 2).long()
     share = position - left
     return heights[left] * (1 - share) + heights[left + 1] * share
+
+
+def _recoloured(
+    unit: Float[Tensor, "c i j"], kinds: Integer[Tensor, "i j"], rng: np.random.Generator
+) -> Float[Tensor, "c i j"]:
+    """Each kind through a curve of its own, with edges as wide as those of the picture."""
+    shares = [_blur((kinds == kind).to(unit.dtype)[None], EDGE_PX) for kind in range(int(kinds.max()) + 1)]
+    curves = [_random_curve(unit, rng) for _ in shares]
+    return sum((share * curve for share, curve in zip(shares, curves, strict=True)), torch.zeros_like(unit))
 
 
 def _standardise(patch: Float[Tensor, "c i j"]) -> Float[Tensor, "c i j"]:

@@ -191,7 +191,7 @@ def make_batch(
     for plan in plans:
         index = data.cases[plan.case]
         patch, target = cut_patch(index, plan, sampling.patch_size, num_slices, device)
-        patches.append(vary_intensity(patch, augmentation, plan.seed))
+        patches.append(vary_intensity(patch, augmentation, plan.seed, _kind_of_pixel(target, data.kinds)))
         known = data.annotated(index.entry)
         targets.append(_annotated_pixels(target, known.to(target.device)))
         annotated.append(known)
@@ -205,6 +205,11 @@ def make_batch(
         visible=torch.stack(visible).to(device),
         facts=tuple(facts),
     )
+
+
+def _kind_of_pixel(target: Integer[Tensor, "i j"], kinds: Integer[Tensor, " n"]) -> Integer[Tensor, "i j"]:
+    """Kind of each pixel; what is ignored counts as background."""
+    return kinds.to(target.device)[torch.where(target == IGNORED, 0, target)]
 
 
 def _annotated_pixels(
