@@ -4,6 +4,11 @@ python benchmarks/presence_suite.py ... --part train --seed 7000 --crops 2 --wit
 python benchmarks/presence_suite.py ... --phantoms 16 --first-phantom 4000 -o phantoms.json
 python benchmarks/calibrate_verdicts.py real.json phantoms.json -m CHECKPOINT --write
 
+and for lung vessels
+
+python benchmarks/vessel_presence_suite.py --phantoms 8 --seed 5000 --without-wholes -o vessels.json
+python benchmarks/calibrate_verdicts.py vessels.json -m CHECKPOINT --write
+
 Prints what a fit on some scans gives on others: five folds of scans; real scans judged by phantoms and the
 other way about. With `--write` the fit on all of them goes into the checkpoint. Answers of the patients and
 phantoms that measure the result have no place here.
@@ -36,8 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("answers", type=Path, nargs="+", help="What presence_suite.py -o wrote.")
-    parser.add_argument("-m", "--model", default="spine-mr")
+    parser.add_argument(
+        "answers", type=Path, nargs="+", help="What presence_suite.py or vessel_presence_suite.py wrote."
+    )
+    parser.add_argument("-m", "--model", required=True)
     parser.add_argument("--write", action="store_true", help="Store the fit in the checkpoint.")
     args = parser.parse_args()
     folder = checkpoint_folder(args.model)
@@ -102,7 +109,7 @@ def _refuse_validation(answers: Sequence[Answer], patients: Sequence[str]) -> No
 
 def _in_words(answers: Sequence[Answer]) -> str:
     parts = []
-    for title, is_phantom in (("scans of training patients", False), ("phantoms", True)):
+    for title, is_phantom in (("real scans", False), ("phantoms", True)):
         chosen = [answer for answer in answers if answer.is_phantom == is_phantom]
         cases = sorted({answer.case for answer in chosen})
         if cases:

@@ -58,7 +58,7 @@ class Answer:
     @property
     def is_phantom(self) -> bool:
         """Whether the scan is a phantom's."""
-        return self.case.startswith("phantom")
+        return self.case.startswith(("phantom", "chest"))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Are verdicts on lung vessels right, and what do scores mean: chest phantoms, boxes of them, worse scans.
 
-python benchmarks/vessel_presence_suite.py --phantoms 8 --seed 5000 -o fit.json
+python benchmarks/vessel_presence_suite.py --phantoms 8 --seed 5000 --without-wholes -o fit.json
 python benchmarks/calibrate_verdicts.py fit.json -m CHECKPOINT --write
 python benchmarks/vessel_presence_suite.py --phantoms 8 --seed 6000 --empty ABDOMEN.nii.gz -o test.json
 
@@ -9,12 +9,13 @@ none, is in view. Wholes and boxes are left as they are, made noisy, blurred, or
 network also errs. A vessel is *there* in a piece that holds `THERE_ML` of it, *missing* where none of it is;
 what lies between is left out. A verdict is *right* where most of the voxels of its mask are vessels of its
 name and the vessel is there, or where it has no mask and the vessel is missing. Voxels of branches too thin
-for the reference's grid are not judged. A CT given as `--empty` shows no lung: every vessel is missing there.
+for the reference's grid are not judged: where a piece, or a mask, holds nothing but such, there is no answer.
+A CT given as `--empty` shows no lung: every vessel is missing there.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -23,12 +24,14 @@ import numpy as np
 from presence_suite import Answer, bins_of, summary
 from scipy import ndimage
 
+from nomina.anatomy.schemes import load_scheme
 from nomina.anatomy.structures import structure
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
+from nomina.phantoms.lung_labels import THIN
 from nomina.phantoms.lung_plan import LungConfig
 from nomina.phantoms.lung_render import render_lung
 from nomina.phantoms.lung_vessels import sample_lung
@@ -36,7 +39,7 @@ from nomina.phantoms.lung_vessels import sample_lung
 THERE_ML = 2.0
 PROMPTS = tuple(f"{side}pulmonary {kind}" for kind in ("artery", "vein") for side in ("", "left ", "right "))
 WAYS = ("as it is", "noisy", "blurred", "thick")
-"""Noise of SD 40 to 150 HU; a Gaussian of 0.8 to 2 mm; slices of 3 or 5 mm."""
+"""Noise of SD 40 to 150 HU; a Gaussian of 0.8 to 2 voxels; slices of 3 or 5, of phantoms of 1 mm."""
 
 
 def main() -> None:
@@ -72,7 +75,7 @@ def _all_pieces(args: argparse.Namespace) -> Iterator[tuple[str, str, Volume, La
         volume = render_lung(chest, seed, "random")
         found = pieces(volume, chest.vessels, args.boxes, seed)
         for piece, part, truth in islice(found, int(args.without_wholes), None):
-            yield f"phantom_{seed:05d}", piece, part, truth
+            yield f"chest{seed}", piece, part, truth
 
 
 def pieces(
@@ -138,17 +141,21 @@ def judged(result: Segmentation, case: str, piece: str, truth: LabelMap) -> Iter
         truth: Its reference in the `nomina` scheme; branches too thin for its grid are ignored.
     """
     is_judged = ~np.isin(truth.array, list(truth.ignored))
+    thin_names = {value: load_scheme("nomina").labels[value - THIN] for value in truth.ignored}
     for verdict in result.verdicts:
-        mask = _mask(truth, verdict.structure)
+        mask = _mask(truth.array, truth.names, verdict.structure)
+        thin = _mask(truth.array, thin_names, verdict.structure)
+        found = _mask(result.label_map.array, result.label_map.names, verdict.structure)
         volume_ml = int(mask.sum()) * truth.grid.voxel_volume_ml
-        if 0 < volume_ml < THERE_ML:
+        is_missing = not mask.any() and not thin.any()
+        if not is_missing and (volume_ml < THERE_ML or (found.any() and not found[is_judged].any())):
             continue
         yield Answer(
             case=case,
             piece=piece,
             structure=verdict.structure,
             is_there=bool(mask.any()),
-            is_right=_is_right(verdict, _mask(result.label_map, verdict.structure) & is_judged, mask),
+            is_right=_is_right(verdict, found & is_judged, mask),
             verdict=verdict.presence,
             score=verdict.score,
             is_calibrated=verdict.is_calibrated,
@@ -156,10 +163,10 @@ def judged(result: Segmentation, case: str, piece: str, truth: LabelMap) -> Iter
         )
 
 
-def _mask(label_map: LabelMap, name: str) -> np.ndarray:
+def _mask(array: np.ndarray, names: Mapping[int, str], name: str) -> np.ndarray:
     """Voxels of a structure or of its parts: where a side was asked for too, voxels bear the side's label."""
-    values = [v for v, known in label_map.names.items() if name in (known, structure(known).part_of)]
-    return np.isin(label_map.array, values)
+    values = [value for value, known in names.items() if name in (known, structure(known).part_of)]
+    return np.isin(array, values)
 
 
 def _is_right(verdict: Verdict, mask: np.ndarray, truth: np.ndarray) -> bool:

@@ -54,6 +54,10 @@ def test_thin_branches_are_not_judged_and_a_trace_of_a_vessel_asks_nothing() -> 
     assert answer("left pulmonary artery", drawn, reference)["right"]
     trace = truth(artery=slice(0, 4))  # 0.96 ml
     assert answer("left pulmonary artery", drawn, trace) == {}
+    thin_alone = truth(thin=slice(0, 40))
+    assert answer("left pulmonary artery", drawn, thin_alone) == {}
+    assert answer("left pulmonary vein", np.zeros_like(drawn), thin_alone) == {"there": False, "right": True}
+    assert answer("left pulmonary artery", reference.array == 242, reference) == {}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -96,6 +96,29 @@ def test_a_twig_follows_the_branch_it_leaves_unless_it_is_longer_than_the_price_
     assert not vote_by_branch(twig, trunk, spacing_mm=MM, fork_mm=30.0).artery.any()
 
 
+def test_a_branch_that_no_voxel_is_nearest_to_has_no_vote(
+    artery: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trunk's voxels given to its branches: the tree is one artery all the same."""
+    graph = vessel_graph(artery, spacing_mm=MM)
+    trunk = {n for n, branch in enumerate(graph.branches) if branch.parent < 0}
+    others = np.flatnonzero([index not in trunk for index in graph.branch_indices])
+
+    def without_trunk(_: VesselGraph, voxels: np.ndarray) -> np.ndarray:
+        return others[np.arange(len(voxels)) % len(others)]
+
+    monkeypatch.setattr("nomina.assessment.artery_vein.nearest_points", without_trunk)
+    shares: list[np.ndarray] = []
+
+    def kept(graph: VesselGraph, share: np.ndarray, fork_mm: float) -> np.ndarray:
+        shares.append(share)
+        return _least_cost(graph, share, fork_mm)
+
+    monkeypatch.setattr("nomina.assessment.artery_vein._least_cost", kept)
+    vote_by_branch(artery, EMPTY, spacing_mm=MM)
+    assert [shares[0][n] for n in sorted(trunk)] == [0.5] * len(trunk)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_other_classes_of_a_small_tree_cost_less(seed: int) -> None:
     rng = np.random.default_rng(seed)

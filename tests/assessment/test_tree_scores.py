@@ -57,10 +57,14 @@ def test_what_is_drawn_around_a_branch_that_nobody_judges_costs_nothing() -> Non
     array[truth.array == 2] = 2
     with_twig = LabelMap(array, truth.grid, names=truth.names, ignored=frozenset({242}))
     drawn = truth.array.copy()
-    drawn[2:5, 4:8, 19:22], drawn[2:6, 5:8, 19:22] = 1, 1
+    drawn[2:5, 4:8, 19:22], drawn[2:12, 5:8, 19:22] = 1, 1
+    drawn[truth.array == 2] = 2
     prediction = LabelMap(drawn, truth.grid, names=truth.names)
     artery = evaluate(prediction, with_twig).trees[0]
     assert (artery.dice, artery.cldice, artery.num_islands) == (1, 1, 0)
+    drawn[6:9, 6:9, 19:22] = 0  # the twig in two pieces, of which nobody judges the second
+    apart = evaluate(LabelMap(drawn, truth.grid, names=truth.names), with_twig).trees[0]
+    assert (apart.dice, apart.num_islands) == (1, 0)
     drawn[2:12, 6:10, 2:8] = 1  # nowhere near the twig
     wrong = evaluate(LabelMap(drawn, truth.grid, names=truth.names), with_twig).trees[0]
     assert wrong.dice < 0.8

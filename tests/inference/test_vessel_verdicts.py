@@ -13,8 +13,8 @@ GRID = Grid((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
 LUNGS = LabelMap(np.pad(np.full((10, 10, 10), 1, np.uint8), 5), GRID, names={1: "left lung"}, scheme="nomina")
 CALIBRATION = VerdictCalibration(
     subject="vessels",
-    found=Logistic(intercept=0.0, weights={"probability": 1.5, "lungs": 0.5}),
-    missing=Logistic(intercept=0.0, weights={"no_lung_tissue": 0.5, "no_vessels": 0.5}),
+    found=Logistic(intercept=-1.0, weights={"probability": 1.5, "lungs": 0.25}),
+    missing=Logistic(intercept=-1.0, weights={"no_lung_tissue": 0.75, "no_vessels": 0.5}),
     weights_sha256="ab" * 32,
     fitted_on="nothing",
 )
@@ -57,8 +57,9 @@ def test_a_calibrated_score_is_worked_out_from_the_evidence_that_is_stated() -> 
     found = verdict(num_voxels=500, sure=0.9, calibration=CALIBRATION)
     assert found.is_calibrated
     assert found.evidence == {"probability": pytest.approx(0.902, abs=1e-3), "lungs": 1.0}
-    logit = 1.5 * np.log(0.902 / 0.098) + 0.5 * np.log(0.99 / 0.01)
-    assert found.score == pytest.approx(min(0.99, 1 / (1 + np.exp(-logit))), abs=1e-3)
+    logit = -1 + 1.5 * np.log(0.902 / 0.098) + 0.25 * np.log(0.99 / 0.01)
+    assert found.score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
+    assert found.score < 0.98
     assert found.presence == "present"
     faint = verdict(num_voxels=500, sure=0.4, calibration=CALIBRATION)
     assert faint.score < SURE_SCORE
@@ -80,4 +81,7 @@ def test_no_lung_tissue_and_no_vessels_is_surely_outside() -> None:
     assert abdomen.presence == "outside"
     assert abdomen.evidence == {"no_lung_tissue": 1.0, "no_vessels": 1.0}
     one_lung = verdict(num_voxels=0, lungs=None, tissue_ml=900.0, calibration=CALIBRATION)
+    assert one_lung.evidence == {"no_lung_tissue": 0.1, "no_vessels": 1.0}
+    logit = -1 + 0.75 * np.log(0.1 / 0.9) + 0.5 * np.log(0.99 / 0.01)
+    assert one_lung.score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
     assert one_lung.score < abdomen.score

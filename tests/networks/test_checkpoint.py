@@ -370,6 +370,21 @@ def test_a_verdict_calibration_of_other_weights_is_refused(folder: Path) -> None
         load_checkpoint(folder)
 
 
+def test_a_calibration_of_verdicts_on_something_else_is_refused(folder: Path) -> None:
+    other = replace(
+        calibration_of(folder),
+        subject="vessels",
+        found=Logistic(intercept=0.0, weights={"probability": 1.0, "lungs": 0.5}),
+        missing=Logistic(intercept=0.0, weights={"no_lung_tissue": 1.0, "no_vessels": 0.5}),
+    )
+    with pytest.raises(CheckpointError, match="gives verdicts on spine, the calibration is of verdicts on v"):
+        store_calibration(folder, other)
+    plain = json.loads((folder / "config.json").read_text()) | {"verdicts": to_plain(other)}
+    rewrite(folder, "config.json", json.dumps(plain).encode())
+    with pytest.raises(CheckpointError, match="fit it on this checkpoint's own"):
+        load_checkpoint(folder)
+
+
 def test_a_config_from_before_calibrations_still_loads(folder: Path) -> None:
     plain = json.loads((folder / "config.json").read_text())
     del plain["verdicts"]

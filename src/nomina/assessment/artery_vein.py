@@ -1,4 +1,4 @@
-"""Arteries taken for veins: the swap rate along centrelines, and a majority vote of whole branches."""
+"""Arteries taken for veins: the swap rate along centrelines, and a vote of whole branches."""
 
 from dataclasses import dataclass
 
@@ -105,11 +105,11 @@ def vote_by_branch(
     """Give every branch of the vessels, arteries and veins together, one class.
 
     A piece of a branch in the wrong class is the fault that is seen first, a twig in another class than the
-    branch that it leaves the second. So the classes are taken that cost least in all: a branch costs the
-    length of it that was predicted as the other class, and a change of class from a branch to its parent
-    costs `fork_mm`, since arteries and veins meet only where they touch. The vote cannot tell a piece in the
-    wrong class from two vessels that touch end to end and so share a branch: it is an option, and it says
-    what it changed. A draw, and a voxel predicted as both, count for the artery.
+    branch that it leaves the second. So the classes are taken that cost least in all: a branch costs its
+    length times the share of its voxels that was predicted as the other class, and a change of class from a
+    branch to its parent costs `fork_mm`, since arteries and veins meet only where they touch. The vote cannot
+    tell a piece in the wrong class from two vessels that touch end to end and so share a branch: it is an
+    option, and it says what it changed. A draw, and a voxel predicted as both, count for the artery.
 
     Args:
         artery: Predicted arteries.
@@ -130,7 +130,9 @@ def vote_by_branch(
     was_artery = artery[tuple(voxels.T)]
     num_voxels = np.bincount(branches, minlength=len(graph.branches))
     num_artery = np.bincount(branches, weights=was_artery, minlength=len(graph.branches))
-    share = num_artery / np.maximum(num_voxels, 1)
+    # A branch to which no voxel is nearest has no vote.
+    share = np.full(len(num_voxels), 0.5)
+    np.divide(num_artery, num_voxels, out=share, where=num_voxels > 0)
     is_artery = _least_cost(graph, share, fork_mm)[branches]
     changed = is_artery != was_artery
     new_artery = np.zeros(artery.shape, dtype=bool)

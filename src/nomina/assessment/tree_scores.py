@@ -58,7 +58,7 @@ class TreeScore:
     swap_rate: float
     """Share of the reference's length that is predicted as the other tree."""
     num_islands: int
-    """Pieces of the prediction besides its largest."""
+    """Pieces of the prediction besides its largest, of those that hold a judged voxel."""
 
 
 def tree_scores(
@@ -99,7 +99,7 @@ def tree_scores(
                 length_detected=detection.length_detected,
                 branches_detected=detection.branches_detected,
                 swap_rate=classes.swap_rate,
-                num_islands=len(islands_voxels(predicted[tree])),
+                num_islands=len(islands_voxels(predicted[tree], judged)),
             )
         )
     return tuple(scores)

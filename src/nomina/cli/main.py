@@ -18,7 +18,7 @@ COMMANDS = {
     "prompt": "Show what a phrase names: its expression, structures with SNOMED CT codes, and label values.",
     "labels": "Label schemes: show them, convert label maps, check that a label map follows one.",
     "relevel": "Renumber the vertebrae and discs of a label map by what is known of one or more; masks stay.",
-    "vote": "Give every branch of lung arteries and veins the class of most of its voxels; say what changed.",
+    "vote": "Give every branch of lung arteries and veins one class, by vote; say what changed.",
     "evaluate": "Score predicted label maps against references: overlap, distances, level names, label-free.",
     "measure": "Measure a label map: heights, angles and canal of a spine, volumes, blood in lung vessels.",
     "prepare": "Bring labelled scans, or phantoms, to the form that training reads.",

@@ -45,7 +45,10 @@ def prepare_lung_phantoms(
     contrast: Annotated[str, typer.Option(help="plain, arterial, mixed, venous or random.")] = "random",
     thin: Annotated[
         bool,
-        typer.Option("--thin", help="Branches too thin for 1 mm count as vessel; else they are ignored."),
+        typer.Option(
+            "--thin",
+            help="Branches too thin for the phantom's grid (1 mm or finer) count as vessel; else ignored.",
+        ),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each needs up to 2 GB of memory.")] = 1,
     force: Force = False,

@@ -14,7 +14,7 @@ def vote(
     scheme: SegScheme = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give every branch of lung arteries and veins the class of most of its voxels; say what changed."""
+    """Give every branch of lung arteries and veins one class, by vote; say what changed."""
     from nomina.anatomy.schemes import read_label_map
     from nomina.assessment.branch_vote import FORMAT, vote_on_branches
 

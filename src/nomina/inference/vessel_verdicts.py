@@ -21,8 +21,8 @@ CUT_SHARE = 0.1
 """Lungs are cut where the border shows this share of their largest section [choice: a trachea has 0.02]."""
 
 
-NO_SIDE = 0.5
-"""Evidence of what cannot be known: without both lungs in view no voxel has a side."""
+UNKNOWN = 0.5
+"""Evidence that speaks neither for nor against: both lungs are not in view, or a side cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def judge_vessel(
     if volume_ml < MIN_VOLUME_ML:
         return _not_found(name, volume_ml, whole_ml, chest, calibration)
     probability = float(certainty[mask].mean()) / 255
-    evidence = {"probability": round(probability, 4), "lungs": 1.0 if has_lungs else NO_SIDE}
+    evidence = {"probability": round(probability, 4), "lungs": 1.0 if has_lungs else UNKNOWN}
     reason = "found in and between the lungs" if has_lungs else "found, but no two lungs are in view"
     if calibration is None:
         score, is_sure = probability, has_lungs and probability >= SURE
@@ -91,7 +91,7 @@ def _not_found(
     is_side_unknown = chest.lungs is None and whole_ml >= MIN_VOLUME_ML
     evidence = {
         "no_lung_tissue": round(max(0.0, 1 - chest.lung_tissue_ml / 1000), 4),
-        "no_vessels": NO_SIDE if is_side_unknown else 1.0,
+        "no_vessels": UNKNOWN if is_side_unknown else 1.0,
     }
     stated: Presence = "absent" if chest.lungs is not None else "outside"
     if is_side_unknown:

@@ -40,7 +40,7 @@ from nomina.networks.contract import (
     contract,
     digest_of,
 )
-from nomina.networks.la_caf import LACAF
+from nomina.networks.la_caf import LACAF, LACAFConfig
 from nomina.networks.words import ClassPrompts
 from nomina.plain_files import read_json
 
@@ -164,7 +164,7 @@ def store_calibration(folder: Path, calibration: VerdictCalibration) -> None:
         OutputError: The folder cannot be written.
     """
     checkpoint = load_checkpoint(folder)
-    _check_calibration(folder, calibration, checkpoint.run["files"])
+    _check_calibration(folder, calibration, checkpoint.config, checkpoint.run["files"])
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     try:
         restore_checkpoint(folder)
@@ -217,7 +217,7 @@ def load_checkpoint(folder: Path | str, *, device: torch.device | str = "cpu") -
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     if cfg.verdicts is not None:
-        _check_calibration(folder, cfg.verdicts, recorded)
+        _check_calibration(folder, cfg.verdicts, cfg, recorded)
     structures = _structures(folder)
     bank = PromptBank.load(folder / "bank.npz")
     _check_fit(folder, cfg, structures, bank)
@@ -247,8 +247,16 @@ def _checked_files(folder: Path, run: Any) -> Mapping[str, str]:
     return recorded
 
 
-def _check_calibration(folder: Path, calibration: VerdictCalibration, recorded: Mapping[str, str]) -> None:
-    """Refuse a calibration that was fitted on the verdicts of another network."""
+def _check_calibration(
+    folder: Path, calibration: VerdictCalibration, cfg: CheckpointConfig, recorded: Mapping[str, str]
+) -> None:
+    """Refuse a calibration that was fitted on the verdicts of another network, or of another kind."""
+    subject = "vessels" if isinstance(cfg.network, LACAFConfig) else "spine"
+    if calibration.subject != subject:
+        raise CheckpointError(
+            f"checkpoint {folder} gives verdicts on {subject}, the calibration is of verdicts on "
+            f"{calibration.subject}; fit it on this checkpoint's own with benchmarks/calibrate_verdicts.py"
+        )
     if calibration.weights_sha256 != recorded["model.safetensors"]:
         raise CheckpointError(
             f"checkpoint {folder}: the verdict calibration was fitted for weights "

@@ -122,10 +122,18 @@ def tree_detection(
     )
 
 
-def islands_voxels(mask: Bool[np.ndarray, "i j k"]) -> tuple[int, ...]:
-    """Voxels of each connected piece (26 neighbours) but the largest, from the largest on."""
+def islands_voxels(
+    mask: Bool[np.ndarray, "i j k"], judged: Bool[np.ndarray, "i j k"] | None = None
+) -> tuple[int, ...]:
+    """Voxels of each connected piece (26 neighbours) but the largest, from the largest on.
+
+    Args:
+        mask: The pieces.
+        judged: Pieces without a voxel of it are no islands; None: all are.
+    """
     pieces = cc3d.connected_components(mask, connectivity=26)
-    counts = np.bincount(pieces.ravel())[1:]
+    numbers = np.unique(pieces if judged is None else pieces[judged])
+    counts = np.bincount(pieces.ravel())[numbers[numbers > 0]]
     return tuple(sorted(counts.tolist(), reverse=True)[1:])
 
 
