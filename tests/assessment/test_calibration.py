@@ -1,6 +1,7 @@
 """Verdict scores: miscalibrated ones get calibrated, and better evidence never lowers them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,35 @@ def test_a_calibration_that_is_none_is_refused(change: dict[str, object], messag
 def test_evidence_of_no_known_kind_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="weather"):
         FORMULA.score({"weather": 1.0})
+
+
+def vessel(probability: float, lungs: float = 1.0) -> dict[str, float]:
+    return {"probability": probability, "lungs": lungs}
+
+
+def test_vessels_have_a_formula_of_their_own_and_subjects_do_not_mix() -> None:
+    rng = np.random.default_rng(2)
+    drawn_vessels = []
+    for _ in range(2000):
+        probability, lungs = rng.uniform(0.3, 0.95), rng.choice((0.5, 1.0))
+        logit = (
+            -2 + np.log(probability / (1 - probability)) + (0.6 * np.log(0.99 / 0.01) if lungs == 1 else 0)
+        )
+        is_right = bool(rng.random() < 1 / (1 + np.exp(-logit)))
+        drawn_vessels.append(Example(vessel(probability, float(lungs)), is_right))
+        nothing = {"no_lung_tissue": float(rng.uniform(0, 1)), "no_vessels": 1.0}
+        drawn_vessels.append(Example(nothing, bool(rng.random() < 0.8)))
+    fitted = fit_calibration(drawn_vessels, weights_sha256="", fitted_on="drawn", penalty=1e-4)
+    assert fitted.subject == "vessels"
+    assert fitted.found.intercept == pytest.approx(-2, abs=0.3)
+    assert fitted.found.weights["lungs"] == pytest.approx(0.6, abs=0.1)
+    assert parse_config(VerdictCalibration, to_plain(fitted), source="config.json") == fitted
+    with pytest.raises(ConfigError, match="calibration of spine verdicts cannot score evidence on vessels"):
+        FORMULA.score(vessel(0.9))
+    with pytest.raises(ConfigError, match=r"one subject, got \['spine', 'vessels'\]"):
+        fit_calibration([*drawn_vessels, Example(found(0.9), True)], weights_sha256="", fitted_on="both")
+    with pytest.raises(ConfigError, match="weighs"):
+        replace(FORMULA, subject="vessels")
 
 
 def test_a_kind_without_examples_cannot_be_fitted() -> None:

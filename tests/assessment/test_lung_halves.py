@@ -10,7 +10,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nomina.anatomy.structures import structure
-from nomina.assessment.lung_halves import MIDDLE_MM, around_lungs, find_lungs, lung_box, lung_halves
+from nomina.assessment.lung_halves import (
+    MIDDLE_MM,
+    around_lungs,
+    find_lungs,
+    lung_box,
+    lung_halves,
+    lung_tissue_ml,
+)
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
@@ -50,6 +57,18 @@ def test_a_scan_without_two_lungs_has_no_halves(box_chest: BoxChest) -> None:
     one[26:40] = 40
     assert find_lungs(replace(volume, array=one)) is None
     assert not lung_halves(None, volume.grid).any()
+
+
+def test_lung_tissue_is_measured_with_two_lungs_one_and_none(box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    lungs = volume.array < -500
+    assert lung_tissue_ml(volume) == pytest.approx(lungs.sum() * 0.064, rel=0.08)
+    one, none = volume.array.copy(), np.where(lungs, 40, volume.array)
+    one[26:40] = 40
+    assert lung_tissue_ml(replace(volume, array=one)) == pytest.approx((one < -500).sum() * 0.064, rel=0.08)
+    assert lung_tissue_ml(replace(volume, array=none)) == 0
+    none[:, 26:] = -1000  # air around the body
+    assert lung_tissue_ml(replace(volume, array=none)) == 0
 
 
 def test_a_tight_crop_keeps_its_lungs_and_outside_air_is_none(box_chest: BoxChest) -> None:

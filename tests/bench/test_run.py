@@ -16,6 +16,7 @@ from nomina.bench.modes import SPINE_MODES
 from nomina.bench.run import progress, run_grid, write_table
 from nomina.bench.spine_modes import SpineServer
 from nomina.errors import ConfigError
+from nomina.inference.version import SLICE_INFERENCE
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +65,8 @@ def test_every_part_is_done_once_though_the_grid_was_killed_and_begun_three_time
     expected = [f"plain-seed0 {mode} {case}" for mode in ("none", "best_shift") for case in ("p2", "p3")]
     expected += [f"words-seed0 {mode} {case}" for mode in SPINE_MODES for case in ("p2", "p3")]
     assert sorted(done) == sorted([*expected, "train plain", "train words"])
+    stamps = [json.loads(path.read_text())["stamp"] for path in killed_and_finished[0].rglob("*.scores.json")]
+    assert {stamp["inference"] for stamp in stamps} == {SLICE_INFERENCE}
 
 
 def test_the_table_has_a_row_per_network_and_mode_and_says_what_a_reference_reached(

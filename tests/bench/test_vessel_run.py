@@ -13,6 +13,7 @@ from nomina.bench.run import progress, run_grid, write_table
 from nomina.bench.scans import ScoredScans
 from nomina.bench.vessel_modes import VesselServer
 from nomina.errors import CaseError
+from nomina.inference.version import BLOCK_INFERENCE
 from nomina.language.bank import PromptBank
 from nomina.networks.checkpoint import load_checkpoint
 
@@ -90,6 +91,8 @@ def test_every_part_is_done_once_and_what_cannot_be_made_is_skipped(
     state = {one.run.name: one for one in progress(cfg, out)}
     assert state["clip-seed0"].skipped == "there is no table of vectors at data/words/clip-vit-b32.npz"
     assert all(one.is_done for name, one in state.items() if name != "clip-seed0")
+    stamps = [json.loads(path.read_text())["stamp"] for path in out.rglob("*.scores.json")]
+    assert {stamp["inference"] for stamp in stamps} == {BLOCK_INFERENCE}
     assert "Skipped: clip-seed0: there is no table" in (out / "table.md").read_text(encoding="utf-8")
 
 

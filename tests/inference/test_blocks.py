@@ -150,6 +150,15 @@ def test_what_is_missing_or_out_of_view_is_said(segmenter: Segmenter, box_chest:
     result = segmenter(abdomen, None)
     assert [verdict.presence for verdict in result.verdicts] == ["uncertain", "uncertain"]
     assert "No two lungs were found" in " ".join(result.provenance["notes"])
+    one_lung = volume.array.copy()
+    one_lung[26:40] = 40
+    (left,) = segmenter(replace(volume, array=one_lung), ["left pulmonary arteries"]).verdicts
+    assert (left.presence, left.volume_ml) == ("uncertain", 0.0)
+    assert left.evidence["no_vessels"] == 0.5
+    assert "side" in left.reason
+    empty = np.where(one_lung > 80, 40, one_lung)
+    (left,) = segmenter(replace(volume, array=empty), ["left pulmonary arteries"]).verdicts
+    assert (left.presence, left.evidence["no_vessels"]) == ("outside", 1.0)
     cut = replace(volume, array=np.ascontiguousarray(volume.array))
     cut.array[4:18, 4:24, 25:] = -850
     assert all(verdict.is_partial for verdict in segmenter(cut, None).verdicts)

@@ -115,6 +115,18 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_a_phantom_with_thin_branches_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        prepare_chests, "run_jobs", lambda jobs, *args, **options: sources.append(jobs[0].source)
+    )
+    for has_thin in (False, True):
+        prepare_lung_phantoms(tmp_path, ChestPhantoms(1, has_thin=has_thin), CUBES)
+    assert sources[0] == tuple(text for text in sources[1] if text != "thin branches")
+    assert sources[0] != sources[1]
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_a_phantom_of_another_anatomy_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources: list[tuple[str, ...]] = []
     monkeypatch.setattr(
