@@ -1,6 +1,7 @@
 """A grid of LA-CAF on chests of boxes: trained, measured, killed, resumed, and the same table."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
