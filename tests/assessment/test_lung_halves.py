@@ -16,7 +16,7 @@ from nomina.assessment.lung_halves import (
     find_lungs,
     lung_box,
     lung_halves,
-    lung_tissue_ml,
+    lung_tissue,
 )
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.imaging.grid import Grid
@@ -62,13 +62,20 @@ def test_a_scan_without_two_lungs_has_no_halves(box_chest: BoxChest) -> None:
 def test_lung_tissue_is_measured_with_two_lungs_one_and_none(box_chest: BoxChest) -> None:
     volume, _ = box_chest()
     lungs = volume.array < -500
-    assert lung_tissue_ml(volume) == pytest.approx(lungs.sum() * 0.064, rel=0.08)
+    assert _tissue_ml(volume) == pytest.approx(lungs.sum() * 0.064, rel=0.08)
     one, none = volume.array.copy(), np.where(lungs, 40, volume.array)
     one[26:40] = 40
-    assert lung_tissue_ml(replace(volume, array=one)) == pytest.approx((one < -500).sum() * 0.064, rel=0.08)
-    assert lung_tissue_ml(replace(volume, array=none)) == 0
+    assert _tissue_ml(replace(volume, array=one)) == pytest.approx((one < -500).sum() * 0.064, rel=0.08)
+    assert lung_tissue(replace(volume, array=none)) is None
     none[:, 26:] = -1000  # air around the body
-    assert lung_tissue_ml(replace(volume, array=none)) == 0
+    none[10:20, 8:18, 6:20] = -975  # gas in the bowel
+    assert lung_tissue(replace(volume, array=none)) is None
+
+
+def _tissue_ml(volume: Volume) -> float:
+    found = lung_tissue(volume)
+    assert found is not None
+    return int(found.array.sum()) * found.grid.voxel_volume_ml
 
 
 def test_a_tight_crop_keeps_its_lungs_and_outside_air_is_none(box_chest: BoxChest) -> None:

@@ -148,10 +148,14 @@ def test_what_is_missing_or_out_of_view_is_said(segmenter: Segmenter, box_chest:
     abdomen = replace(volume, array=np.where(volume.array < -500, 40, volume.array))
     abdomen.array[:, 26:] = -1000
     result = segmenter(abdomen, None)
-    assert [verdict.presence for verdict in result.verdicts] == ["uncertain", "uncertain"]
-    assert "No two lungs were found" in " ".join(result.provenance["notes"])
+    assert [verdict.presence for verdict in result.verdicts] == ["outside", "outside"]
+    assert not result.label_map.array.any()
+    assert "No lung was found" in " ".join(result.provenance["notes"])
     one_lung = volume.array.copy()
     one_lung[26:40] = 40
+    result = segmenter(replace(volume, array=one_lung), None)
+    assert [verdict.presence for verdict in result.verdicts] == ["uncertain", "uncertain"]
+    assert "No two lungs were found" in " ".join(result.provenance["notes"])
     (left,) = segmenter(replace(volume, array=one_lung), ["left pulmonary arteries"]).verdicts
     assert (left.presence, left.volume_ml) == ("uncertain", 0.0)
     assert left.evidence["no_vessels"] == 0.5

@@ -25,6 +25,9 @@ LEAST_LUNG_ML = 150.0
 OUTSIDE_AIR_HU = -940.0
 """Air that reaches the sides of the scan is a lung, cut by a tight crop, from this median on [choice]."""
 
+DEEPEST_MM = 30.0
+"""Lungs that meet in front of the heart are parted by eroding up to this far [choice: a third of a lung]."""
+
 LEAST_APART_MM = 40.0
 """The middles of two lungs are further apart than this [choice: 120 to 150 mm in adults]."""
 
@@ -58,15 +61,21 @@ def find_lungs(volume: Volume) -> LabelMap | None:
     return LabelMap(values, grid, names=dict(zip(labels, names, strict=True)), scheme="nomina")
 
 
-def lung_tissue_ml(volume: Volume) -> float:
-    """Volume that looks like lung on voxels of about 3 mm: both lungs, one, or the piece that a crop left.
+def lung_tissue(volume: Volume) -> LabelMap | None:
+    """What looks like lung on voxels of about 3 mm, be it one lung or a piece of it; None where nothing does.
+
+    Gas in the bowel, and air around the body, are darker than a lung.
 
     Args:
         volume: A CT in HU, in any orientation.
     """
     parts, array, grid = _air(volume.canonical())
-    is_lung = _is_lung(parts, array, grid, is_crop=True)
-    return int(is_lung[parts].sum()) * grid.voxel_volume_ml
+    is_large = np.bincount(parts.ravel()) * grid.voxel_volume_ml >= LEAST_LUNG_ML
+    is_large[0] = False
+    lungs = [n for n in np.flatnonzero(is_large) if np.median(array[parts == n]) >= OUTSIDE_AIR_HU]
+    if not lungs:
+        return None
+    return LabelMap(np.isin(parts, lungs).astype(np.uint8), grid, names={1: "lung"})
 
 
 def _air(canonical: Volume) -> tuple[Integer[np.ndarray, "i j k"], np.ndarray, Grid]:
@@ -198,7 +207,7 @@ def _two_pieces(parts: Integer[np.ndarray, "i j k"], grid: Grid) -> UInt8[np.nda
     """The two lungs as 1 and 2; lungs that meet in front of the heart are parted by erosion."""
     whole = parts > 0
     seeds = parts
-    for _ in range(round(15 / min(grid.spacing_mm))):
+    for _ in range(round(DEEPEST_MM / min(grid.spacing_mm))):
         sizes = np.bincount(seeds.ravel())
         sizes[0] = 0
         first, second = (int(part) for part in np.argsort(sizes)[::-1][:2]) if len(sizes) > 2 else (0, 0)

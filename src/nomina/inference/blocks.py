@@ -24,7 +24,7 @@ from nomina.assessment.lung_halves import (
     find_lungs,
     lung_box,
     lung_halves,
-    lung_tissue_ml,
+    lung_tissue,
     near_lungs,
 )
 from nomina.assessment.measurements.lungs import LEFT, RIGHT
@@ -95,16 +95,20 @@ def segment_blocks(
     asked = checkpoint.structures if asked is None else asked
     canonical = volume.canonical()
     lungs = find_lungs(canonical)
+    tissue = lung_tissue(canonical) if lungs is None else lungs
     whole = tuple(slice(0, size) for size in canonical.grid.shape)
     box = whole if lungs is None else lung_box(lungs, canonical.grid, MARGIN_MM)
     part = _cropped(canonical, box)
     report(0.02)
-    found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
-    notes = _notes(found, part.grid, has_lungs=lungs is not None)
-    found, more_notes = _cleaned(checkpoint, found, part.grid, lungs)
+    if tissue is None:
+        found, notes = _nothing(part.grid), ["No lung was found, so no vessel was looked for."]
+    else:
+        found = _find(checkpoint, part, lambda share: report(0.05 + 0.85 * share))
+        notes = _notes(found, part.grid, has_lungs=lungs is not None)
+        found, more_notes = _cleaned(checkpoint, found, part.grid, lungs, tissue)
+        notes += more_notes
     report(0.95)
-    tissue_ml = lung_tissue_ml(canonical) if lungs is None else _volume_ml(lungs)
-    chest = ChestInView(part.grid, lungs, tissue_ml)
+    chest = ChestInView(part.grid, lungs, 0.0 if tissue is None else _volume_ml(tissue))
     labels, verdicts = _labelled(asked, checkpoint, found, chest)
     array = np.zeros(canonical.grid.shape, dtype=np.uint8)
     array[box] = labels
@@ -115,10 +119,14 @@ def segment_blocks(
         label_map=label_map.reoriented_like(volume.grid),
         verdicts=tuple(verdicts[name] for name in asked),
         provenance={
-            **provenance(checkpoint, "class prompts", canonical, [*notes, *more_notes]),
+            **provenance(checkpoint, "class prompts", canonical, notes),
             "memory": plan.as_dict(),
         },
     )
+
+
+def _nothing(grid: Grid) -> VesselMap:
+    return VesselMap(np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=np.uint8), 0)
 
 
 def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None]) -> VesselMap:
@@ -140,14 +148,14 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
 
 
 def _cleaned(
-    checkpoint: Checkpoint, found: VesselMap, grid: Grid, lungs: LabelMap | None
+    checkpoint: Checkpoint, found: VesselMap, grid: Grid, lungs: LabelMap | None, tissue: LabelMap
 ) -> tuple[VesselMap, list[str]]:
     """The map without strays and, where the checkpoint asks for it, with whole branches; notes on these."""
     if lungs is not None:
         # In place and plane by plane: the scan may be large, and nobody else holds these classes.
         for plane, is_around in zip(found.classes, around_lungs(lungs, grid, REACH_MM), strict=True):
             plane[~is_around] = 0
-    near = None if lungs is None else near_lungs(lungs, grid, REACH_MM)
+    near = near_lungs(tissue, grid, REACH_MM)
     classes = without_strays(found.classes, SPECK_MM3 / (1000 * grid.voxel_volume_ml), near)
     if not checkpoint.config.vessels.has_whole_branches:
         return replace(found, classes=classes), []

@@ -97,7 +97,7 @@ def _not_found(
     if is_side_unknown:
         reason = "vessels were found, but no two lungs are in view to tell their side by"
     elif chest.lungs is None:
-        reason = "no two lungs are in view"
+        reason = "no two lungs are in view" if chest.lung_tissue_ml else "no lung is in view"
     else:
         reason = f"{volume_ml:.1f} ml found although lungs are in view, less than {MIN_VOLUME_ML:g} ml"
     score, is_sure, doubt = 0.5, not is_side_unknown, ""
