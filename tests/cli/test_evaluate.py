@@ -241,7 +241,6 @@ def test_two_predictions_that_were_asked_for_different_things_are_not_compared(
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (["--policy", "mean"], ConfigError, "penalise, finite, skip"),
         (["-o", "scores.txt"], OutputError, "must end in .csv"),
         (["-o", "nowhere/scores.csv"], OutputError, "folder nowhere does not exist"),
         (["--exclude", "99"], CaseError, "'99'"),

@@ -89,21 +89,33 @@ def resolve_targets(
     Raises:
         PromptError: There is no phrase, or some are not understood (see `resolve`): all of them are named.
     """
-    texts = [texts] if isinstance(texts, str) else texts
-    found: list[Target] = []
-    faults: list[str] = []
-    for text in texts:
-        try:
-            found += explain(text, within=within, denial=denial).targets
-        except PromptError as error:
-            faults.append(str(error))
-    if faults:
-        raise PromptError("\n".join(faults))
+    explained = explain_all([texts] if isinstance(texts, str) else texts, within=within, denial=denial)
+    found = [target for explanation in explained for target in explanation.targets]
     if not found:
         raise PromptError(
             "no structure was asked for; name at least one, for example 'L4 vertebra' or 'everything'"
         )
     return tuple(dict.fromkeys(found))
+
+
+def explain_all(
+    texts: Iterable[str], *, within: Collection[str] | None = None, denial: str = THIS_MODEL
+) -> list[Explanation]:
+    """What each of several phrases names: see `explain`.
+
+    Raises:
+        PromptError: Some are not understood: all of them are named, a line each.
+    """
+    found: list[Explanation] = []
+    faults: list[str] = []
+    for text in texts:
+        try:
+            found.append(explain(text, within=within, denial=denial))
+        except PromptError as error:
+            faults.append(str(error))
+    if faults:
+        raise PromptError("\n".join(dict.fromkeys(faults)))
+    return found
 
 
 def explain(text: str, *, within: Collection[str] | None = None, denial: str = THIS_MODEL) -> Explanation:

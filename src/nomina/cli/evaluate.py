@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from nomina.cli.evaluate_report import print_evaluation
+from nomina.cli.options import known_policy, known_scheme
 from nomina.errors import OutputError
 
 if TYPE_CHECKING:
@@ -22,13 +23,21 @@ References = Annotated[
     Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
 ]
 SchemeOfReferences = Annotated[
-    str | None, typer.Option(help="Label scheme of the references; without it the JSON beside each.")
+    str | None,
+    typer.Option(
+        help="Label scheme of the references; without it the JSON beside each.", callback=known_scheme
+    ),
 ]
 SchemeOfPredictions = Annotated[
     str | None,
-    typer.Option(help="Label scheme of the predictions; without it the JSON beside each, else that of REF."),
+    typer.Option(
+        help="Label scheme of the predictions; without it the JSON beside each, else that of REF.",
+        callback=known_scheme,
+    ),
 ]
-Policy = Annotated[str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")]
+Policy = Annotated[
+    str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.", callback=known_policy)
+]
 MaxLevel = Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")]
 Case = Annotated[list[str] | None, typer.Option(help="Only this case or patient; repeatable.")]
 Exclude = Annotated[

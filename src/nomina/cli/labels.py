@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nomina.cli.options import AsJson
+from nomina.cli.options import AsJson, known_scheme
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +17,9 @@ app = typer.Typer(
 
 @app.command("list")
 def list_schemes(
-    names: Annotated[list[str] | None, typer.Argument(help="Schemes to show in full; none: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Schemes to show in full; none: all.", callback=known_scheme)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the label schemes and what their values mean."""
@@ -45,10 +47,14 @@ def list_schemes(
 def convert_file(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Label map to read.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Label map to write; not the same file.")],
-    to: Annotated[str, typer.Option("--to", help="Scheme to write: a name or a .yaml file.")],
+    to: Annotated[
+        str, typer.Option("--to", help="Scheme to write: a name or a .yaml file.", callback=known_scheme)
+    ],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Scheme of IN; left out, the JSON file beside IN says it."),
+        typer.Option(
+            "--from", help="Scheme of IN; left out, the JSON file beside IN says it.", callback=known_scheme
+        ),
     ] = None,
     leave_out: Annotated[
         list[str] | None,
@@ -96,7 +102,9 @@ def verify_file(
     scheme: Annotated[
         str | None,
         typer.Option(
-            "--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."
+            "--scheme",
+            help="Scheme that it should follow; left out, the JSON file beside it says it.",
+            callback=known_scheme,
         ),
     ] = None,
     as_json: AsJson = False,
