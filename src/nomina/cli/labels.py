@@ -112,15 +112,21 @@ def verify_file(
     """Check by the order of structures in the body whether a label map follows its scheme; exits 1 if not."""
     from nomina.anatomy.schemes import claimed_scheme, load_scheme
     from nomina.assessment.scheme_fit import sentences, verify
+    from nomina.errors import VolumeError
     from nomina.imaging.read import read_label_array
 
     array, grid = read_label_array(source)
     name = scheme or claimed_scheme(source)
-    found = verify(array, grid, load_scheme(name) if name else None)
+    try:
+        found = verify(array, grid, load_scheme(name) if name else None)
+    except VolumeError as error:
+        raise VolumeError(f"{source} is no label map: {error}", code=error.code) from error
     if as_json:
         typer.echo(json.dumps({"file": str(source)} | found.as_plain(), indent=2))
     else:
-        for sentence in sentences(found):
-            typer.echo(f"{source}: {sentence}")
+        first, *rest = sentences(found)
+        typer.echo(f"{source}: {first}")
+        for sentence in rest:
+            typer.echo(f"  {sentence}")
     if not found.is_fit:
         raise typer.Exit(1)
