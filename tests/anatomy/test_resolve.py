@@ -246,6 +246,14 @@ def test_the_suggestion_is_what_was_probably_meant(text: str, near: str | None) 
             resolve(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["lowest vertebra", "vertebra with fracture", "intervertebral foramen", "broken disc", "vertebrol"],
+)
+def test_no_level_is_offered_that_only_shares_the_word_for_its_kind(text: str) -> None:
+    assert [name for name in nearest_phrases(text, vocabulary()) if re.search(r"\d", name)] == []
+
+
 @FEW
 @given(
     st.sampled_from(DISCS), st.sampled_from("-–—‐−/"), st.sampled_from(["", " "]), st.booleans(), st.data()

@@ -189,8 +189,10 @@ def test_a_scheme_that_little_speaks_for_is_kept_until_much_speaks_for_another(b
 
 def test_an_empty_label_map_is_no_fault_of_the_scheme(boxes: LabelMap) -> None:
     found = check(with_values(boxes, {}), "spider")
-    assert found.is_fit
+    assert not found.is_fit
+    assert sentences(found) == ["holds no label, so there is nothing to check"]
     assert found.claimed is not None
+    assert found.claimed.is_fit
     assert found.claimed.confidence == 0
 
 

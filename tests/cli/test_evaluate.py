@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from nomina.anatomy.schemes import load_scheme
-from nomina.cli.evaluate import evaluate
+from nomina.cli.evaluate import app
 from nomina.errors import CaseError, ConfigError, OutputError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap
@@ -51,8 +50,6 @@ def run(*arguments: object) -> Result:
 
 
 def run_as_given(*arguments: object) -> Result:
-    app = typer.Typer()
-    app.command()(evaluate)
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -244,7 +241,6 @@ def test_two_predictions_that_were_asked_for_different_things_are_not_compared(
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (["--policy", "mean"], ConfigError, "penalise, finite, skip"),
         (["-o", "scores.txt"], OutputError, "must end in .csv"),
         (["-o", "nowhere/scores.csv"], OutputError, "folder nowhere does not exist"),
         (["--exclude", "99"], CaseError, "'99'"),
@@ -333,6 +329,53 @@ def test_a_folder_that_lacks_predictions_is_named(folders: tuple[Path, Path], tm
     error = run(*folders, "--against", others).exception
     assert isinstance(error, CaseError)
     assert str(error).startswith(f"{others}: 1 of 3 references have no prediction: 2_t2")
+
+
+@pytest.mark.parametrize("which", ["PRED", "PRED2"])
+def test_what_either_prediction_lacks_may_be_left_out_of_the_comparison(
+    folders: tuple[Path, Path], tmp_path: Path, which: str
+) -> None:
+    predictions, references = folders
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    for name in ("1_t2", "3_t2"):
+        write_spider(spine(), fewer / f"{name}.nrrd")
+    first, second = (fewer, predictions) if which == "PRED" else (predictions, fewer)
+    result = run(first, references, "--against", second, "--allow-missing", "--json")
+    found = json.loads(result.stdout)
+    assert found["comparison"]["num_cases"] == 2
+    assert found["missing"] == (["2_t2"] if which == "PRED" else [])
+    assert (f"{fewer} has no prediction of 2_t2: compared on the other 2" in result.stderr) == (
+        which == "PRED2"
+    )
+
+
+def test_predictions_without_a_case_in_common_are_not_compared(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    (folders[0] / "2_t2.nrrd").rename(others / "2_t2.nrrd")
+    error = run(*folders, "--against", others, "--allow-missing").exception
+    assert isinstance(error, CaseError)
+    assert str(error).startswith(f"{others} has a prediction of none of the cases 1_t2, 3_t2")
+
+
+def test_a_third_folder_is_answered_with_the_option_that_takes_it(folders: tuple[Path, Path]) -> None:
+    result = run(folders[0], folders[0], folders[1])
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "two predictions are compared by" in said
+    assert "--against" in said
+
+
+def test_folders_without_a_name_in_common_are_told_which_names_would_do(folders: tuple[Path, Path]) -> None:
+    for case in CASES:
+        (folders[0] / f"{case}.nrrd").rename(folders[0] / f"{case}_mask.nrrd")
+    error = str(run(*folders).exception)
+    assert "1_t2_mask.nrrd" in error
+    assert "1_t2.mha" in error
+    assert "for 1_t2.mha that is 1_t2 or 1_t2_seg" in error
 
 
 def test_presence_and_wrong_names_are_printed(folders: tuple[Path, Path]) -> None:

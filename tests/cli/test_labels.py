@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.cli.labels import app
-from nomina.errors import OutputError, SchemeError
+from nomina.errors import OutputError, SchemeError, VolumeError
 
 runner = CliRunner()
 AFFINE = np.array([[-2.0, 0, 0, 5], [0, 0, 1, -7], [0, 3.0, 0, 2], [0, 0, 0, 1]])
@@ -190,3 +190,31 @@ def test_the_scheme_is_taken_from_the_file_beside_it_or_found(tmp_path: Path) ->
     assert claimed.exit_code == 1
     assert "does not follow the scheme mrspineseg" in claimed.stdout
     assert "values 20, 21, 22, 23, 24 have no meaning in mrspineseg" in claimed.stdout
+
+
+def test_a_scan_is_told_in_one_sentence_to_be_no_label_map(tmp_path: Path) -> None:
+    path = tmp_path / "mr.nii.gz"
+    grey = np.random.default_rng(0).normal(60, 20, (12, 13, 14)).clip(0, 255).astype(np.int16)
+    nib.save(nib.Nifti1Image(grey, AFFINE), path)
+    for arguments in (["--scheme", "spider"], []):
+        refused = runner.invoke(app, ["verify", str(path), *arguments])
+        assert refused.exit_code == 1
+        assert refused.stdout == ""
+        assert isinstance(refused.exception, VolumeError)
+        assert str(refused.exception).startswith(f"{path} is no label map: ")
+
+
+def test_what_speaks_against_a_file_stands_below_its_name(tmp_path: Path) -> None:
+    path = spine_file(tmp_path, {20: 4, 21: 3, 22: 2, 23: 1, 24: 0})
+    first, *rest = runner.invoke(app, ["verify", str(path), "--scheme", "spider"]).stdout.splitlines()
+    assert first.startswith(f"{path}: does not follow the scheme spider")
+    assert rest
+    assert all(line.startswith("  ") and str(path) not in line for line in rest)
+
+
+@pytest.mark.parametrize("arguments", [["--scheme", "spider"], []])
+def test_a_file_without_a_label_is_said_to_hold_none(tmp_path: Path, arguments: list[str]) -> None:
+    path = spine_file(tmp_path, {})
+    result = runner.invoke(app, ["verify", str(path), *arguments])
+    assert result.stdout.splitlines() == [f"{path}: holds no label, so there is nothing to check"]
+    assert result.exit_code == 1

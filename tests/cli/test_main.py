@@ -64,6 +64,30 @@ def test_wrong_usage_exits_2_and_writes_to_stderr(run_nomina: Run, arguments: tu
     assert err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate", "a", "b", "--policy", "foo"), "unknown empty-mask policy 'foo'"),
+        (("evaluate", "a", "b", "--scheme", "foo"), "no label scheme is called 'foo'"),
+        (("evaluate", "a", "b", "--prediction-scheme", "foo"), "no label scheme is called 'foo'"),
+        (("labels", "verify", "a", "--scheme", "foo"), "no label scheme is called 'foo'"),
+        (("labels", "convert", "a", "b", "--to", "foo"), "no label scheme is called 'foo'"),
+        (("labels", "convert", "a", "b", "--to", "nomina", "--from", "foo"), "is called 'foo'"),
+        (("labels", "list", "spider", "foo"), "no label scheme is called 'foo'"),
+        (("measure", "a", "--scheme", "foo"), "no label scheme is called 'foo'"),
+        (("relevel", "a", "-o", "b", "--anchor", "L4", "--scheme", "foo"), "is called 'foo'"),
+        (("vote", "a", "-o", "b", "--scheme", "foo"), "no label scheme is called 'foo'"),
+        (("train", "a", "--devices", "many"), "got 'many'"),
+    ],
+)
+def test_a_value_that_no_option_takes_is_wrong_usage(
+    run_nomina: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    code, out, err = run_nomina(*arguments)
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.replace("│", " ").split())
+
+
 def test_a_misspelled_command_is_answered_with_the_nearest(run_nomina: Run) -> None:
     assert "Did you mean 'prompt'" in run_nomina("promt", "L4")[2]
 

@@ -94,6 +94,17 @@ def test_one_unknown_phrase_shows_nothing_but_the_error() -> None:
     assert result.stdout == ""
 
 
+def test_every_bad_phrase_is_named_at_once() -> None:
+    error = str(runner.invoke(app, ["liver", "L4", "spleen", "LV4"]).exception)
+    assert [line.split(" ")[0] for line in error.splitlines()] == ["'liver'", "'spleen'", "'LV4'"]
+    error = str(runner.invoke(app, ["L4", "T5", "C3", "liver", "-m", "spine-mr"]).exception)
+    assert [line.split(";")[0] for line in error.splitlines()[:2]] == [
+        "this model does not know 'T5 vertebra'",
+        "this model does not know 'C3 vertebra'",
+    ]
+    assert error.splitlines()[2].startswith("'liver' is not understood")
+
+
 def test_a_prompt_is_answered_at_once_without_arrays(least_seconds: Callable[..., float]) -> None:
     answer = "import sys, typer; from nomina.cli.prompt import prompt\n"
     code = (

@@ -94,7 +94,7 @@ def test_json_is_what_the_file_beside_the_label_map_says(run: Run, scan: Path) -
 
 def test_without_words_nothing_happens(run: Run, scan: Path, fake: Any) -> None:
     code, out, err = run(scan)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "--all" in err
     assert fake.loaded == []
 
@@ -240,7 +240,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_with_one_that_can(run: Run, scan
     assert (code, out) == (1, "")
     assert "--max-memory; allow" in err
     assert not Path("scan_seg.json").exists()
-    assert run(scan, "--all", "--max-memory", "much")[0] == 1
+    assert run(scan, "--all", "--max-memory", "much")[0] == 2
 
 
 def test_a_result_without_its_json_is_made_again(run: Run, scan: Path) -> None:

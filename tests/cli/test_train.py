@@ -82,7 +82,6 @@ def test_values_of_the_recipe_can_be_replaced(recipe: str, calls: list[dict[str,
         (["--set", "train.steps=0"], "steps must be at least 1"),
         (["--set", "train.steps=[1"], "its value is not YAML"),
         (["--set", "train.steps"], r"section\.key=value"),
-        (["--devices", "none"], "--devices must be auto or a number"),
     ],
 )
 def test_faults_are_named_before_anything_starts(

@@ -110,3 +110,9 @@ def test_a_config_without_a_kind_is_that_of_mr() -> None:
     assert parse_config(CheckpointConfig, old, source="old").preparation == ImagePreparation()
     ct = CheckpointConfig(network=LACAFConfig(), preparation=CTPreparation(spacing_mm=1.5))
     assert parse_config(CheckpointConfig, to_plain(ct), source="new") == ct
+
+
+def test_grey_values_without_a_header_are_said_to_be_perhaps_an_mr() -> None:
+    grey = np.random.default_rng(0).uniform(0, 255, (8, 8, 8)).astype(np.float32)
+    with pytest.raises(VolumeError, match="is it an MR, or a CT that was windowed or scaled"):
+        normalise_ct(Volume(grey, Grid(grey.shape, np.eye(4))), CTPreparation())

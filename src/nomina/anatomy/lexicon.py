@@ -83,7 +83,7 @@ MISSPELT = {"chord": "cord", "dics": "disc", "dsic": "disc", "disck": "disc", "c
 CORRECTABLE = (
     *("vertebra", "vertebrae", "vertebral", "spinal", "intervertebral", "canal", "sacrum", "coccyx"),
     *("cervical", "thoracic", "lumbar", "sacral", "everything", "pulmonary", "artery", "arteries", "veins"),
-    *("trachea", "airway", "airways", "right", "upper", "middle", "lower", "lowest", "highest"),
+    *("trachea", "airway", "airways", "upper", "middle", "lower", "lowest", "highest"),
     *("above", "below", "beside", "between", "except", "without", "excluding"),
     *("columna", "discus", "canalis", "vertebralis", "intervertebralis", "arteria", "pulmonalis"),
 )

@@ -60,7 +60,9 @@ def _with_remarks(item: Item, found: Expression) -> Expression:
 def _check_words(item: Item) -> None:
     sided = item.of("side")
     if sided and not item.of("lung noun"):
-        raise PromptError(f"{item.text!r}: only structures of the lungs and the heart have a side here")
+        raise PromptError(
+            f"{item.text!r}: only the lungs, their lobes and vessels, and the left atrium have a side here"
+        )
     tubes = [word.text for word in item.of("name") if word.text in ("spinal canal", "spinal cord")]
     if tubes and item.of("level"):  # "T2 spinal canal", which may be of a T2-weighted scan
         level = item.of("level")[0].text

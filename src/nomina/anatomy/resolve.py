@@ -8,7 +8,7 @@ nearest phrases that mean one, or read in the way that is usual, with a warning 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 
 from nomina.anatomy.expressions import Expression, without
@@ -21,6 +21,12 @@ from nomina.errors import PromptError
 LIKE = 0.65
 """Share of letters in common from which a known phrase is offered for an unknown one [choice: from 0.64 to
 0.66 every misspelt name of tests/anatomy/words.yaml is offered what it means, and no strange word is]."""
+
+REST_LIKE = 0.55
+"""Share of letters in common from which a phrase is offered, the words for a kind of level left out [choice:
+"disc L4" is offered "L4-L5 disc" (0.57), "intervertebral foramen" is not "vertebra prominens" (0.5)]."""
+
+_KINDS = ("vertebra", "vertebrae", "vertebral", "intervertebral", "disc", "discs", "disk", "disks")
 
 THIS_MODEL = "this model does not know"
 """How the refusal of a structure begins that is not among those that may be asked for."""
@@ -89,21 +95,33 @@ def resolve_targets(
     Raises:
         PromptError: There is no phrase, or some are not understood (see `resolve`): all of them are named.
     """
-    texts = [texts] if isinstance(texts, str) else texts
-    found: list[Target] = []
-    faults: list[str] = []
-    for text in texts:
-        try:
-            found += explain(text, within=within, denial=denial).targets
-        except PromptError as error:
-            faults.append(str(error))
-    if faults:
-        raise PromptError("\n".join(faults))
+    explained = explain_all([texts] if isinstance(texts, str) else texts, within=within, denial=denial)
+    found = [target for explanation in explained for target in explanation.targets]
     if not found:
         raise PromptError(
             "no structure was asked for; name at least one, for example 'L4 vertebra' or 'everything'"
         )
     return tuple(dict.fromkeys(found))
+
+
+def explain_all(
+    texts: Iterable[str], *, within: Collection[str] | None = None, denial: str = THIS_MODEL
+) -> list[Explanation]:
+    """What each of several phrases names: see `explain`.
+
+    Raises:
+        PromptError: Some are not understood: all of them are named, a line each.
+    """
+    found: list[Explanation] = []
+    faults: list[str] = []
+    for text in texts:
+        try:
+            found.append(explain(text, within=within, denial=denial))
+        except PromptError as error:
+            faults.append(str(error))
+    if faults:
+        raise PromptError("\n".join(dict.fromkeys(faults)))
+    return found
 
 
 def explain(text: str, *, within: Collection[str] | None = None, denial: str = THIS_MODEL) -> Explanation:
@@ -150,8 +168,20 @@ def _hint(text: str, allowed: Collection[str], problem: str) -> str:
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
     """The names and group phrases that are spelled much like `text`, at most three; none where none is."""
     spelled = _spellings(frozenset(names))
-    found = get_close_matches(normalise(text)[:80], spelled, n=6, cutoff=LIKE)
+    asked = normalise(text)[:80]
+    found = get_close_matches(asked, spelled, n=6, cutoff=LIKE)
+    rest = _without_kind(asked)
+    found = [phrase for phrase in found if _likeness(rest, _without_kind(phrase)) >= REST_LIKE]
     return list(dict.fromkeys(spelled[phrase] for phrase in found))[:3]
+
+
+def _without_kind(phrase: str) -> str:
+    """A phrase without "vertebra" and "disc", well spelled or not: they say nothing of which level it is."""
+    return " ".join(word for word in phrase.split() if not get_close_matches(word, _KINDS, n=1, cutoff=0.8))
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
 
 
 def _compile(sentence: Sentence) -> list[Expression]:

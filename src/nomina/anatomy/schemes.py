@@ -127,14 +127,23 @@ def load_scheme(name_or_path: str | Path) -> LabelScheme:
     Raises:
         SchemeError: There is no such scheme, or the file does not describe one.
     """
+    require_scheme(name_or_path)
     if name_or_path in scheme_names():
         return _shipped_scheme(str(name_or_path))
-    if Path(name_or_path).suffix.lower() not in (".yaml", ".yml"):
+    return _read_scheme(name_or_path)
+
+
+def require_scheme(name_or_path: str | Path) -> None:
+    """Refuse what is neither the name of a scheme nor that of a YAML file.
+
+    Raises:
+        SchemeError: It is neither.
+    """
+    if name_or_path not in scheme_names() and Path(name_or_path).suffix.lower() not in (".yaml", ".yml"):
         raise SchemeError(
             f"no label scheme is called {str(name_or_path)!r}; known: {', '.join(scheme_names())}, "
             f"or give a .yaml file that describes one"
         )
-    return _read_scheme(name_or_path)
 
 
 def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None) -> LabelMap:

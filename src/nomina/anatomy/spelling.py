@@ -1,12 +1,14 @@
 """Misspelt words → the one known word that was meant.
 
-Numbers, ordinals, Roman numerals, "left", and the names of single vertebrae ("atlas") are taken literally or
-not at all, so that no correction moves a level or a side.
+Numbers, ordinals, Roman numerals and the names of single vertebrae ("atlas") are taken literally or not at
+all, and a side only where two of its own letters are swapped ("lfet", "rigth"), so that no correction moves a
+level or a side.
 """
 
 from collections.abc import Mapping
 
 from nomina.anatomy.lexicon import CORRECTABLE, MISSPELT, Word
+from nomina.anatomy.sides import SIDES
 
 
 def corrected(token: str, known: Mapping[str, Word]) -> str | None:
@@ -17,6 +19,9 @@ def corrected(token: str, known: Mapping[str, Word]) -> str | None:
     """
     if token in MISSPELT:
         return MISSPELT[token]
+    for side in SIDES:
+        if token[0] == side[0] and sorted(token) == sorted(side) and _edits(token, side) == 1:
+            return side
     if not 5 <= len(token) <= 20:
         return None
     near: dict[int, set[str]] = {}

@@ -102,9 +102,12 @@ def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:
     predicted, referenced = _files_by_stem(predictions), _references(_files_by_stem(references))
     pairs = tuple(CaseFiles(stem, path, _prediction_of(stem, predicted)) for stem, path in referenced.items())
     if all(pair.prediction is None for pair in pairs):
+        case, reference = next(iter(referenced.items()))
         raise CaseError(
-            f"no file of {predictions} (such as {next(iter(predicted))}) is named like one of {references} "
-            f"(such as {next(iter(referenced))}); name each prediction like its reference"
+            f"no file of {predictions} (such as {next(iter(predicted.values())).name}) is named like one of "
+            f"{references} (such as {reference.name}); name each prediction like its reference: for "
+            f"{reference.name} that is {case} or {case}{PREDICTION_ENDING}, with any of the suffixes "
+            f"{', '.join(SUFFIXES)}"
         )
     return pairs
 

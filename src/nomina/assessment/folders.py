@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nomina.assessment.case_files import CaseFiles, asked_for, check_complete, pair_files, select_cases
+from nomina.assessment.comparison import Comparison, compare
 from nomina.assessment.evaluate import MAX_LEVEL, evaluate
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy
 from nomina.assessment.scores import CaseScores
@@ -100,6 +101,63 @@ def evaluate_folders(
         ConfigError: Every case is excluded.
     """
     scoring = scoring or Scoring()
+    pairs = _paired(predictions, references, cases, allow_missing=allow_missing)
+    apart = {pair.case for pair in select_cases(pairs, exclude)}
+    scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
+    return summarise(
+        [score for score in scores if score.case not in apart],
+        excluded=[score for score in scores if score.case in apart],
+        missing=[pair.case for pair in pairs if pair.prediction is None],
+        seed=seed,
+    )
+
+
+def compare_folder(
+    first: Evaluation,
+    predictions: Path,
+    references: Path,
+    scoring: Scoring | None = None,
+    *,
+    allow_missing: bool = False,
+    seed: int = 0,
+    watch: Watch = iter,
+) -> tuple[Comparison, tuple[str, ...]]:
+    """Score other predictions of the cases of an evaluation, and compare the two case by case.
+
+    Args:
+        first: What the others are compared with.
+        predictions: The other predictions: a folder, or one file.
+        references: See `evaluate_folders`.
+        scoring: See `evaluate_folders`.
+        allow_missing: Compare on the cases that both have instead of refusing what the others lack.
+        seed: Seed of the bootstrap over patients.
+        watch: Sees each case before it is scored.
+
+    Returns:
+        The comparison, and the cases that it is without because the other predictions lack them.
+
+    Raises:
+        CaseError: Another prediction is missing, or there is none of these cases.
+        ConfigError: The two were asked for different structures.
+    """
+    scoring = scoring or Scoring()
+    cases = [scores.case for scores in first.cases]
+    pairs = _paired(predictions, references, cases, allow_missing=allow_missing)
+    lacking = tuple(pair.case for pair in pairs if pair.prediction is None)
+    if len(lacking) == len(pairs):
+        raise CaseError(
+            f"{predictions} has a prediction of none of the cases {', '.join(lacking[:5])}; "
+            f"give predictions of the same cases"
+        )
+    others = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
+    shared = [scores for scores in first.cases if scores.case not in lacking]
+    return compare(shared, others, seed=seed), lacking
+
+
+def _paired(
+    predictions: Path, references: Path, cases: Sequence[str], *, allow_missing: bool
+) -> tuple[CaseFiles, ...]:
+    """The files of these cases, or of all; refused where a prediction is missing and may not be."""
     pairs = pair_files(predictions, references)
     if cases:
         pairs = _chosen(pairs, cases)
@@ -110,14 +168,7 @@ def evaluate_folders(
             raise CaseError(
                 f"{predictions}: {error}, or go on without them (--allow-missing, `allow_missing=True`)"
             ) from error
-    apart = {pair.case for pair in select_cases(pairs, exclude)}
-    scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
-    return summarise(
-        [score for score in scores if score.case not in apart],
-        excluded=[score for score in scores if score.case in apart],
-        missing=[pair.case for pair in pairs if pair.prediction is None],
-        seed=seed,
-    )
+    return pairs
 
 
 def _chosen(pairs: tuple[CaseFiles, ...], names: Sequence[str]) -> tuple[CaseFiles, ...]:

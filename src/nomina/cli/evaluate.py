@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from nomina.cli.evaluate_report import print_evaluation
+from nomina.cli.options import known_policy, known_scheme
 from nomina.errors import OutputError
 
 if TYPE_CHECKING:
@@ -22,20 +23,28 @@ References = Annotated[
     Path, typer.Argument(metavar="REF", help="Reference label map, or folder of them, named alike.")
 ]
 SchemeOfReferences = Annotated[
-    str | None, typer.Option(help="Label scheme of the references; without it the JSON beside each.")
+    str | None,
+    typer.Option(
+        help="Label scheme of the references; without it the JSON beside each.", callback=known_scheme
+    ),
 ]
 SchemeOfPredictions = Annotated[
     str | None,
-    typer.Option(help="Label scheme of the predictions; without it the JSON beside each, else that of REF."),
+    typer.Option(
+        help="Label scheme of the predictions; without it the JSON beside each, else that of REF.",
+        callback=known_scheme,
+    ),
 ]
-Policy = Annotated[str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.")]
+Policy = Annotated[
+    str, typer.Option(help="Structures that one map lacks: penalise, finite or skip.", callback=known_policy)
+]
 MaxLevel = Annotated[int, typer.Option(min=0, help="Highest SPIDER number that is scored; 0: all.")]
 Case = Annotated[list[str] | None, typer.Option(help="Only this case or patient; repeatable.")]
 Exclude = Annotated[
     list[str] | None, typer.Option(help="Score this case or patient apart, in no mean; repeatable.")
 ]
 AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction.")
+    bool, typer.Option("--allow-missing", help="Go on when a reference has no prediction in PRED or PRED2.")
 ]
 AllStructures = Annotated[
     bool,
@@ -55,7 +64,12 @@ Output = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command("evaluate", context_settings={"allow_extra_args": True})
 def evaluate(
+    context: typer.Context,
     predictions: Predictions,
     references: References,
     scheme: SchemeOfReferences = None,
@@ -72,8 +86,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score predicted label maps against references: overlap, distances, level names, label-free."""
-    from nomina.assessment.comparison import compare
-    from nomina.assessment.folders import Scoring, evaluate_folders
+    if context.args:
+        raise typer.BadParameter(
+            f"got more than PRED and REF: {' '.join(context.args)}; two predictions are compared by "
+            f"`nomina evaluate PRED REF --against PRED2`"
+        )
+    from nomina.assessment.folders import Scoring, compare_folder, evaluate_folders
     from nomina.assessment.metrics.empty_masks import check_policy
     from nomina.assessment.tables import json_text
 
@@ -94,9 +112,15 @@ def evaluate(
     )
     comparison = None
     if against is not None:
-        same = [scores.case for scores in evaluation.cases]
-        others = evaluate_folders(against, references, scoring, cases=same, watch=_watch)
-        comparison = compare(evaluation.cases, others.cases, seed=seed)
+        comparison, lacking = compare_folder(
+            evaluation, against, references, scoring, allow_missing=allow_missing, seed=seed, watch=_watch
+        )
+        if lacking:
+            typer.echo(
+                f"{against} has no prediction of {', '.join(lacking)}: "
+                f"compared on the other {comparison.num_cases}",
+                err=True,
+            )
     if output is not None:
         _write(evaluation, comparison, output)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nomina.cli.options import AsJson
+from nomina.cli.options import AsJson, known_scheme
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +17,9 @@ app = typer.Typer(
 
 @app.command("list")
 def list_schemes(
-    names: Annotated[list[str] | None, typer.Argument(help="Schemes to show in full; none: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Schemes to show in full; none: all.", callback=known_scheme)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the label schemes and what their values mean."""
@@ -45,10 +47,14 @@ def list_schemes(
 def convert_file(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Label map to read.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Label map to write; not the same file.")],
-    to: Annotated[str, typer.Option("--to", help="Scheme to write: a name or a .yaml file.")],
+    to: Annotated[
+        str, typer.Option("--to", help="Scheme to write: a name or a .yaml file.", callback=known_scheme)
+    ],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Scheme of IN; left out, the JSON file beside IN says it."),
+        typer.Option(
+            "--from", help="Scheme of IN; left out, the JSON file beside IN says it.", callback=known_scheme
+        ),
     ] = None,
     leave_out: Annotated[
         list[str] | None,
@@ -96,7 +102,9 @@ def verify_file(
     scheme: Annotated[
         str | None,
         typer.Option(
-            "--scheme", help="Scheme that it should follow; left out, the JSON file beside it says it."
+            "--scheme",
+            help="Scheme that it should follow; left out, the JSON file beside it says it.",
+            callback=known_scheme,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -104,15 +112,21 @@ def verify_file(
     """Check by the order of structures in the body whether a label map follows its scheme; exits 1 if not."""
     from nomina.anatomy.schemes import claimed_scheme, load_scheme
     from nomina.assessment.scheme_fit import sentences, verify
+    from nomina.errors import VolumeError
     from nomina.imaging.read import read_label_array
 
     array, grid = read_label_array(source)
     name = scheme or claimed_scheme(source)
-    found = verify(array, grid, load_scheme(name) if name else None)
+    try:
+        found = verify(array, grid, load_scheme(name) if name else None)
+    except VolumeError as error:
+        raise VolumeError(f"{source} is no label map: {error}", code=error.code) from error
     if as_json:
         typer.echo(json.dumps({"file": str(source)} | found.as_plain(), indent=2))
     else:
-        for sentence in sentences(found):
-            typer.echo(f"{source}: {sentence}")
+        first, *rest = sentences(found)
+        typer.echo(f"{source}: {first}")
+        for sentence in rest:
+            typer.echo(f"  {sentence}")
     if not found.is_fit:
         raise typer.Exit(1)

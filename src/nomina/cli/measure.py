@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from nomina.cli.options import TableAsJson
+from nomina.cli.options import TableAsJson, known_scheme
 from nomina.cli.tables import table_console
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def measure(
     scheme: Annotated[
         str | None,
         typer.Option(
-            help="Label scheme: a name or a .yaml file; without it the JSON file beside the label map."
+            help="Label scheme: a name or a .yaml file; without it the JSON file beside the label map.",
+            callback=known_scheme,
         ),
     ] = None,
     lungs: Annotated[

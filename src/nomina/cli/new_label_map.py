@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nomina.cli.options import known_scheme
+
 if TYPE_CHECKING:
     from nomina.imaging.volume import LabelMap
 
 Seg = Annotated[Path, typer.Argument(metavar="SEG", help="Label map to read.")]
 NewLabelMap = Annotated[Path, typer.Option("-o", "--output", help="Label map to write; not the same file.")]
 SegScheme = Annotated[
-    str | None, typer.Option(help="Label scheme of SEG; left out, the JSON file beside it says it.")
+    str | None,
+    typer.Option(
+        help="Label scheme of SEG; left out, the JSON file beside it says it.", callback=known_scheme
+    ),
 ]
 
 

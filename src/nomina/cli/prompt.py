@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from nomina.anatomy.resolve import Explanation, Target, explain
+from nomina.anatomy.resolve import Explanation, Target, explain_all
 from nomina.cli.options import AsJson
-from nomina.errors import CheckpointError
+from nomina.networks.shipped import nameable_of
 
 
 def prompt(
@@ -22,8 +22,7 @@ def prompt(
 
     Spelling that was corrected, and choices that the words leave open, are told on stderr.
     """
-    within = None if model is None else _structures_of(model)
-    explanations = [explain(phrase, within=within) for phrase in words]
+    explanations = explain_all(words, within=None if model is None else nameable_of(model))
     for explanation in explanations:
         for remark in (*explanation.corrections, *explanation.warnings):
             typer.echo(f"{explanation.text}: {remark}", err=True)
@@ -34,22 +33,6 @@ def prompt(
         typer.echo(f"# {explanation.text} = {explanation.expression}")
         for target in explanation.targets:
             typer.echo(_line(target))
-
-
-def _structures_of(model: str) -> tuple[str, ...]:
-    """What can be asked of a shipped checkpoint or a checkpoint folder, without loading its network."""
-    from nomina.anatomy.sides import nameable
-    from nomina.networks.shipped import checkpoint_folder
-    from nomina.plain_files import read_json
-
-    path = checkpoint_folder(model) / "structures.json"
-    try:
-        names = read_json(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; give the folder of a checkpoint") from error
-    if not isinstance(names, list):
-        raise CheckpointError(f"{path} must hold a list of structures; copy the checkpoint again")
-    return nameable([str(name) for name in names])
 
 
 def _line(target: Target) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nomina.cli.options import Device
+from nomina.cli.options import Device, known_size
 from nomina.cli.segment_report import print_json, print_table
 from nomina.cli.segment_run import Request, segment_all
-from nomina.errors import PromptError, SchemeError
+from nomina.errors import SchemeError
 
 if TYPE_CHECKING:
     from nomina.anatomy.schemes import LabelScheme
@@ -93,7 +93,13 @@ FailIfAbsent = Annotated[
     bool, typer.Option("--fail-if-absent", help="Exit 1 if an asked structure is not clearly present.")
 ]
 MaxMemory = Annotated[
-    str | None, typer.Option("--max-memory", metavar="SIZE", help="Memory to stay within, e.g. 2G or 800M.")
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory to stay within, e.g. 2G or 800M.",
+        callback=known_size,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line per scan, instead of tables.")]
 
@@ -122,13 +128,13 @@ def segment(
     Writes a label map on the scan's own grid and a JSON file beside it, and prints a line per structure.
     """
     words = _asked_words(prompt, everything)
+    model = _model_for(words, model)
     from nomina.anatomy.schemes import load_scheme
     from nomina.cli.segment_jobs import Asked, plan_jobs
     from nomina.inference.plan import parse_size
     from nomina.networks.contract import recorded_digest
-    from nomina.networks.shipped import checkpoint_folder, shipped_for
+    from nomina.networks.shipped import checkpoint_folder
 
-    model = model or shipped_for(words)
     limit_bytes = None if max_memory is None else parse_size(max_memory)
     folder = checkpoint_folder(model)
     work = plan_jobs(inputs, output, f".{file_format or Format.nifti}", card=card)
@@ -151,23 +157,34 @@ def segment(
 
 
 def _asked_words(prompts: list[str] | None, everything: bool) -> list[str] | None:
-    """The phrases, each known to name something; None for every structure of the model."""
-    from nomina.anatomy.resolve import explain
-
+    """The phrases; None for every structure of the model."""
     if everything and prompts:
         raise typer.BadParameter("give --prompt or --all, not both")
     if everything:
         return None
     if not prompts:
-        raise PromptError(
+        raise typer.BadParameter(
             "no structure was asked for; name at least one with -p, for example -p 'L4 vertebra', "
             "or give --all for every structure that the model knows"
         )
-    for phrase in prompts:
-        found = explain(phrase)
-        for sentence in (*found.corrections, *found.warnings):
-            typer.echo(f"{phrase}: {sentence}", err=True)
     return prompts
+
+
+def _model_for(words: list[str] | None, model: str | None) -> str:
+    """The checkpoint that is meant, once every phrase is known to name something that it knows.
+
+    All phrases that do not are refused together; how the others were read is said on stderr.
+    """
+    from nomina.anatomy.resolve import explain_all
+    from nomina.networks.shipped import nameable_of, shipped_for
+
+    chosen = model or shipped_for(words)
+    if words is None:
+        return chosen
+    for found in explain_all(words, within=None if model is None else nameable_of(model)):
+        for sentence in (*found.corrections, *found.warnings):
+            typer.echo(f"{found.text}: {sentence}", err=True)
+    return chosen
 
 
 def _refuse_contradictions(

@@ -47,6 +47,11 @@ class Job:
         """Every file that may be written."""
         return (self.label_map, self.sidecar, self.picture, *([self.card] if self.card else []))
 
+    def missing_folders(self) -> list[Path]:
+        """The folders of the outputs that `write` has to make."""
+        folders = dict.fromkeys(path.parent for path in (self.label_map, self.card) if path)
+        return [folder for folder in folders if not folder.exists()]
+
     def still_to_do(self, asked: "Asked") -> str | None:
         """Why the result of an earlier run will not do; None where it will, "" where there is none.
 

@@ -45,7 +45,7 @@ class Request:
         Args:
             job: The scan, and where its results go.
             report: Called with the share done, 0 to 1.
-            say: Called with a sentence about the memory that it will take.
+            say: Called with a sentence about the memory that it will take, and about each new folder.
         """
         from nomina.cli.run_card import run_card
         from nomina.imaging.read import read_volume
@@ -62,7 +62,10 @@ class Request:
         card = None
         if job.card is not None:
             card = run_card(result, scan=job.source, output=job.label_map, model_path=self.paths_of)
+        new_folders = job.missing_folders()
         job.write(result, picture_of=volume if self.has_picture else None, card=card)
+        for path in new_folders:
+            say(f"made folder {path}")
         return result
 
 

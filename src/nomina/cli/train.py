@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 from nomina.cli.options import Accelerator
-from nomina.errors import ConfigError
+
+
+def _check_devices(value: str) -> str:
+    if value != "auto" and (not value.isdecimal() or int(value) == 0):
+        raise typer.BadParameter(f"expected auto or a number from 1 on, got {value!r}")
+    return value
 
 
 def train(
@@ -30,7 +35,10 @@ def train(
         ),
     ] = None,
     accelerator: Accelerator = "auto",
-    devices: Annotated[str, typer.Option(help="Number of GPUs or processes; auto takes all GPUs.")] = "auto",
+    devices: Annotated[
+        str,
+        typer.Option(help="Number of GPUs or processes; auto takes all GPUs.", callback=_check_devices),
+    ] = "auto",
     offline: Annotated[
         bool, typer.Option("--offline", help="Text encoders: only those that are on this computer already.")
     ] = False,
@@ -49,15 +57,7 @@ def train(
         loaded,
         Path("runs") / loaded.name if out is None else out,
         accelerator=accelerator,
-        devices=_number_of(devices),
+        devices=devices if devices == "auto" else int(devices),
     )
     if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
         typer.echo(best)
-
-
-def _number_of(devices: str) -> int | str:
-    if devices == "auto":
-        return devices
-    if not devices.isdigit() or devices == "0":
-        raise ConfigError(f"--devices must be auto or a number from 1 on, got {devices!r}")
-    return int(devices)

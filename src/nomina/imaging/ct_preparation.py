@@ -97,7 +97,8 @@ def require_hounsfield(volume: Volume) -> None:
         )
     raise VolumeError(
         f"the values ({low:g} to {high:g}) are not Hounsfield units of a chest, with air near -1000 and soft "
-        f"tissue near 0; give a CT that was neither windowed nor scaled (`nomina doctor` says more)"
+        f"tissue near 0; is it an MR, or a CT that was windowed or scaled? Give an original CT "
+        f"(`nomina doctor` says more)"
     )
 
 

@@ -31,6 +31,22 @@ def checkpoint_folder(model: str | Path) -> Path:
     return folder
 
 
+def nameable_of(model: str | Path) -> tuple[str, ...]:
+    """What can be asked of a shipped checkpoint or a checkpoint folder, without loading its network.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it does not list its structures.
+    """
+    path = checkpoint_folder(model) / "structures.json"
+    try:
+        names = read_json(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; give the folder of a checkpoint") from error
+    if not isinstance(names, list):
+        raise CheckpointError(f"{path} must hold a list of structures; copy the checkpoint again")
+    return nameable([str(name) for name in names])
+
+
 def shipped_names() -> list[str]:
     """Names of the checkpoints that come with nomina."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
