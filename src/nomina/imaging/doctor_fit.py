@@ -16,7 +16,7 @@ from nomina.imaging.volume import Volume
 
 WRONG_RATIO = 1.2
 """Labels lie wrong when their borders meet this many times more contrast elsewhere [choice: at most 1.09 in
-34 pairs of scan and mask]."""
+36 pairs of scan and mask]."""
 
 SURE_RATIO = 0.97
 """Labels lie right when no place `SURE_MM` away has this share of their contrast [choice: at most 0.93]."""

@@ -20,7 +20,10 @@ def require_modality(checkpoint: Checkpoint, volume: Volume) -> None:
         if is_hounsfield(sample):
             shown, said = "CT", "the grey values of the scan are Hounsfield units of a CT"
         elif looks_like_offset_ct(sample):
-            shown, said = "CT", "the grey values of the scan are those of a CT, Hounsfield units plus 1024"
+            shown, said = (
+                "CT",
+                "the grey values of the scan are those of a CT, Hounsfield units plus about 1000 or 1024",
+            )
     if shown is not None and shown != trained:
         others = " or ".join(shipped_of(shown))
         raise VolumeError(
