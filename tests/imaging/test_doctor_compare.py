@@ -25,8 +25,8 @@ def scan_grid() -> Grid:
 def truth() -> np.ndarray:
     """Two boxes, off the centre along every axis."""
     labels = np.zeros((24, 40, 36), dtype=np.uint8)
-    labels[3:11, 5:15, 4:14] = 1
-    labels[3:11, 5:15, 16:26] = 2
+    labels[3:16, 5:15, 4:14] = 1
+    labels[3:16, 5:15, 16:26] = 2
     return labels
 
 
@@ -123,3 +123,31 @@ def test_rounding_of_a_nifti_affine_is_no_difference(scan: Path, scan_grid: Grid
     image.header.set_xyzt_units("mm")
     nib.save(image, scan.parent / "n.nii")
     assert compare(scan, scan.parent / "n.nii").findings == ()
+
+
+@pytest.mark.parametrize(
+    ("axis", "voxels", "words"),
+    [(0, 2, "6 mm further left"), (1, -3, "6 mm further to the front"), (2, 4, "10 mm lower")],
+)
+def test_voxels_shifted_under_the_right_header_are_an_error(
+    scan: Path, scan_grid: Grid, axis: int, voxels: int, words: str
+) -> None:
+    stored = -voxels if axis == 0 else voxels  # The grid's first axis points left.
+    assert found(scan, np.roll(truth(), stored, axis), scan_grid) == [("labels-shifted", "error")]
+    (finding,) = compare(scan, scan.parent / "out.nii.gz").findings
+    assert words in finding.sentence
+
+
+def test_labels_on_noise_or_too_small_are_said_not_to_be_checked(scan: Path, scan_grid: Grid) -> None:
+    small = np.zeros_like(truth())
+    small[5:9, 6:10, 5:9] = 1
+    assert found(scan, small, scan_grid) == [("fit-unchecked", "note")]
+    noise = np.random.default_rng(1).integers(0, 900, truth().shape).astype(np.int16)
+    write(Volume(noise, scan_grid), scan)
+    assert found(scan, truth(), scan_grid) == [("fit-unchecked", "note")]
+
+
+def test_a_transposed_array_is_told_its_shape(scan: Path, scan_grid: Grid) -> None:
+    turned = np.ascontiguousarray(truth().transpose(2, 1, 0))
+    codes = [code for code, _ in found(scan, turned, Grid(turned.shape, scan_grid.affine))]
+    assert codes[0] == "shape-differs"

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from nomina.errors import VolumeError
 from nomina.imaging.doctor import examine
 from nomina.imaging.doctor_header import header_findings
+from nomina.imaging.doctor_intensity import intensity_findings
 from nomina.imaging.grid import Grid
 from nomina.imaging.itk_files import to_sitk
 from nomina.imaging.read import read_volume
@@ -305,14 +306,36 @@ def test_a_unit_that_the_numbers_belie_is_named(nifti: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "plane"),
-    [((8.0, 1.0, 1.0), "sagittal"), ((1.0, 8.0, 1.0), "coronal"), ((1.0, 1.0, 8.0), "axial")],
+    ("spacing_mm", "way"),
+    [
+        ((8.0, 1.0, 1.0), "between left and right"),
+        ((1.0, 8.0, 1.0), "between front and back"),
+        ((1.0, 1.0, 8.0), "up and down"),
+    ],
 )
-def test_thick_slices_are_said_with_their_plane(
-    nifti: Path, spacing_mm: tuple[float, float, float], plane: str
+def test_the_coarsest_axis_is_said_with_its_direction(
+    nifti: Path, spacing_mm: tuple[float, float, float], way: str
 ) -> None:
     path = saved(nifti, mr_values(), grid(spacing_mm=spacing_mm).affine)
-    assert f"slices are {plane} and 8 mm apart, 8.0 times" in examine(path)[0].findings[0].sentence
+    sentence = examine(path)[0].findings[0].sentence
+    assert f"The coarsest axis runs {way} in steps of 8 mm, 8.0 times" in sentence
+
+
+def test_the_slices_of_a_dicom_series_are_said_with_their_plane() -> None:
+    thick, flat = (
+        Volume(mr_values(), grid(spacing_mm=spacing), modality="MR")
+        for spacing in ((1.0, 1.0, 8.0), (8.0, 4.0, 0.5))
+    )
+    (finding,) = header_findings(thick)
+    assert "The slices are axial and 8 mm apart" in finding.sentence
+    (finding,) = header_findings(flat)
+    assert "The coarsest axis runs between left and right" in finding.sentence
+
+
+def test_a_share_of_padding_that_rounds_to_nothing_is_no_finding() -> None:
+    values = ct_values()
+    values[3, 4, 5] = -2000
+    assert list(intensity_findings(Volume(values, grid()))) == []
 
 
 def edited(path: Path, pattern: bytes, replacement: bytes) -> Path:

@@ -1,6 +1,8 @@
 """Every real scan: exactly the findings that a person who looked at it expects."""
 
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ from nomina.errors import VolumeError
 from nomina.imaging.doctor import examine
 from nomina.imaging.doctor_anatomy import anatomy_findings
 from nomina.imaging.doctor_compare import compare
+from nomina.imaging.doctor_intensity import intensity_findings, looks_like_offset_ct, sampled
 from nomina.imaging.read import read_volume
-from nomina.imaging.volume import Volume
+from nomina.imaging.volume import LabelMap, Volume
+from nomina.imaging.write import write
 
 
 def codes(path: Path) -> list[str]:
@@ -100,7 +104,7 @@ FILES = {
     "chest/cip_ct64/crop_ct_partialLungLabelMap.nrrd": ["label-map"],
     "chest/elastix_lung/baseline_lungmask.nii.gz": ["label-map"],
     "chest/elastix_lung/followup_lungmask.nii.gz": ["label-map"],
-    "spine_other/totalseg_spine_ct/example_ct.nii.gz": ["padding"],
+    "spine_other/totalseg_spine_ct/example_ct.nii.gz": [],
     "spine_other/totalseg_spine_ct/example_ct_sm.nii.gz": ["units-unset"],
     "spine_other/totalseg_spine_ct/example_mr_sm.nii.gz": ["units-unset"],
     "spine_other/totalseg_spine_ct/vertebrae_levels_auto.nii.gz": ["units-unset", "label-map"],
@@ -176,6 +180,69 @@ def test_real_masks_lie_on_their_scans(shared_data: Path, scan: str, mask: str) 
     assert [
         f.code for f in compare(shared_data / scan, shared_data / mask).findings if f.severity != "note"
     ] == []
+
+
+def moved(shared_data: Path, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """What is said of a SPIDER scan and its mask, whose canonical array was changed."""
+    spider = shared_data / "spider_t2space"
+    mask = read_volume(spider / "masks" / "5_t2_SPACE.mha").canonical()
+    array = np.ascontiguousarray(change(mask.array))
+    names = {int(value): f"structure {value}" for value in np.unique(array) if value}
+    write(LabelMap(array, mask.grid, names=names), folder / "mask.nii.gz")
+    findings = compare(spider / "images" / "5_t2_SPACE.mha", folder / "mask.nii.gz").findings
+    return [finding.code for finding in findings if finding.code != "stored-otherwise"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda array: array, []),
+        (lambda array: np.roll(array, 20, 2), ["labels-shifted"]),
+        (lambda array: np.roll(array, 15, 1), ["labels-shifted"]),
+        (lambda array: np.flip(array, 0), ["labels-mirrored"]),
+        (lambda array: np.flip(array, 1), ["labels-mirrored"]),
+        (lambda array: np.flip(array, 2), ["labels-mirrored"]),
+        (lambda array: np.where(array > 200, array, 0), ["fit-unchecked"]),
+    ],
+    ids=["right", "9 mm up", "7 mm back", "left-right", "front-back", "up-down", "discs alone"],
+)
+def test_a_real_mask_that_was_moved_is_found(
+    shared_data: Path,
+    tmp_path: Path,
+    change: Callable[[np.ndarray], np.ndarray],
+    expected: list[str],
+) -> None:
+    assert moved(shared_data, tmp_path, change) == expected
+
+
+@pytest.mark.slow
+def test_every_spider_mask_lies_on_its_scan(shared_data: Path) -> None:
+    for path in spider(shared_data):
+        findings = compare(path, shared_data / "spider_t2space" / "masks" / path.name).findings
+        assert [finding.code for finding in findings] == [], path.name
+
+
+@pytest.mark.parametrize("offset", [1000, 1024])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chest/elastix_lung/baseline_ct.nii.gz",
+        "spine_other/tptbox_samples/sample_ct/sub-ct_label-22_ct.nii.gz",
+    ],
+)
+def test_a_real_ct_without_its_offset_is_found(shared_data: Path, name: str, offset: int) -> None:
+    volume = read_volume(shared_data / name)
+    found = list(intensity_findings(replace(volume, array=volume.array + offset)))
+    assert [finding.code for finding in found] == ["ct-offset-missing"]
+    assert "1000 or 1024" in found[0].sentence
+
+
+@pytest.mark.parametrize("top", range(1600, 5000, 400))
+@pytest.mark.parametrize("case", ["98", "52"])
+def test_an_mr_scaled_like_a_ct_is_not_taken_for_one(shared_data: Path, case: str, top: int) -> None:
+    volume = read_volume(shared_data / "spider_t2space" / "images" / f"{case}_t2_SPACE.mha")
+    sample = sampled(volume.array).astype(float)
+    assert not looks_like_offset_ct(sample / sample.max() * top)
 
 
 def test_the_masks_of_two_breaths_are_told_apart(shared_data: Path) -> None:

@@ -304,6 +304,14 @@ def test_a_ct_without_a_header_that_says_so_is_no_mr(segmenter: Segmenter, scan:
         segmenter(replace(scan, array=hu, modality=None), None)
 
 
+def test_a_ct_without_its_offset_is_no_mr(segmenter: Segmenter, scan: Volume) -> None:
+    noise = np.random.default_rng(0).normal(0, 20, scan.array.shape)
+    stored = np.where(scan.array > np.median(scan.array), 1060, 10) + noise
+    stored[np.random.default_rng(1).random(stored.shape) < 0.05] = 1700
+    with pytest.raises(VolumeError, match=r"Hounsfield units plus about 1000 or 1024, but checkpoint"):
+        segmenter(replace(scan, array=stored.astype(np.int16), modality=None), None)
+
+
 def test_another_modality_is_refused(segmenter: Segmenter, scan: Volume) -> None:
     with pytest.raises(VolumeError, match="CT"):
         segmenter(replace(scan, modality="CT"), None)

@@ -13,7 +13,7 @@ from scipy import ndimage, sparse
 
 from nomina.config import config
 from nomina.errors import ConfigError, VolumeError
-from nomina.imaging.doctor_intensity import is_hounsfield, sampled
+from nomina.imaging.doctor_intensity import is_hounsfield, is_offset_hounsfield, sampled
 from nomina.imaging.grid import Grid
 from nomina.imaging.preparation import (
     Box,
@@ -87,14 +87,15 @@ def require_hounsfield(volume: Volume) -> None:
         raise VolumeError(f"the scan is {volume.modality}, but a CT was expected; use a chest CT")
     sample = sampled(volume.array)
     low, high = float(sample.min()), float(sample.max())
+    if is_offset_hounsfield(sample):
+        raise VolumeError(
+            f"the values ({low:g} to {high:g}) are Hounsfield units plus about 1000 or 1024: the rescale "
+            f"intercept was not applied; convert the original DICOM series again, or add the "
+            f"RescaleIntercept that its header names"
+        )
     # A crop inside a lung with contrast medium has little soft tissue, but it has air.
     if is_hounsfield(sample) or (volume.modality == "CT" and low < AIR_BELOW_HU):
         return
-    if low > -100 and is_hounsfield(sample.astype(np.float64) - 1024):
-        raise VolumeError(
-            f"the values ({low:g} to {high:g}) are Hounsfield units + 1024: the rescale intercept was not "
-            f"applied; subtract 1024, or convert the original DICOM series again"
-        )
     raise VolumeError(
         f"the values ({low:g} to {high:g}) are not Hounsfield units of a chest, with air near -1000 and soft "
         f"tissue near 0; is it an MR, or a CT that was windowed or scaled? Give an original CT "

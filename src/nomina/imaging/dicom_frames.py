@@ -217,9 +217,12 @@ def _check_gaps(gaps: Float[np.ndarray, " n"]) -> None:
     errors = np.abs(gaps - typical)
     if errors.max() > 2 * _gap_tolerance_mm(typical):
         n = int(np.argmax(errors))
+        num_gaps = int((errors > 2 * _gap_tolerance_mm(typical)).sum())
+        count = f"at {num_gaps} places, the worst " if num_gaps > 1 else ""
         raise DicomError(
-            f"slices are missing or unevenly spaced: {gaps[n]:.4g} mm between slices {n + 1} and {n + 2} of "
-            f"{len(gaps) + 1} along the stack, elsewhere {typical:.4g} mm; export the complete series",
+            f"slices are missing or unevenly spaced: {count}{gaps[n]:.4g} mm between slices {n + 1} and "
+            f"{n + 2} of {len(gaps) + 1} along the stack, elsewhere {typical:.4g} mm; "
+            f"export the complete series",
             code="missing-slices",
         )
 

@@ -1,7 +1,9 @@
 """`nomina doctor`: says in words what is wrong with a scan, before anyone trusts a mask made from it."""
 
 import os
+import re
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -75,11 +77,28 @@ def _examine_zip(path: Path) -> list[Examination]:
         except VolumeError as error:
             return [_failed(path, refusal(error))]
         examinations = examine_dicom(sorted(Path(folder).iterdir()), str(path))
+        examinations = [_as_in_zip(examination, path, folder) for examination in examinations]
     if num_skipped:
         sentence = f"{num_skipped} member(s) of the zip are not DICOM."
         note = Finding("foreign-files", "note", sentence, "Nothing to do; they are left out.")
         examinations[0] = replace(examinations[0], findings=(note, *examinations[0].findings))
     return examinations
+
+
+def _as_in_zip(examination: Examination, archive: Path, folder: str) -> Examination:
+    """With the names that members have in the archive, in place of the numbers they were unpacked as."""
+    with zipfile.ZipFile(archive) as opened:
+        members = [member.filename for member in opened.infolist() if not member.is_dir()]
+
+    def renamed(text: str) -> str:
+        text = text.replace(f"{folder}{os.sep}", "")
+        return re.sub(r"\b(\d{5})\.dcm\b", lambda match: members[int(match[1])], text)
+
+    findings = (
+        replace(finding, sentence=renamed(finding.sentence), remedy=renamed(finding.remedy))
+        for finding in examination.findings
+    )
+    return replace(examination, findings=tuple(findings))
 
 
 def _failed(path: Path, finding: Finding) -> Examination:

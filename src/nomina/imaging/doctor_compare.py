@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Num
-from scipy import ndimage
 
 from nomina.errors import VolumeError
 from nomina.imaging.doctor_finding import Examination, Finding, refusal
+from nomina.imaging.doctor_fit import fit_findings
 from nomina.imaging.doctor_intensity import looks_like_labels
 from nomina.imaging.grid import AFFINE_TOLERANCE_MM, Grid
 from nomina.imaging.read import read_volume
@@ -16,10 +15,6 @@ from nomina.imaging.volume import Volume
 
 PLACE_TOLERANCE_MM = 0.01
 """Corners that lie closer agree [choice: NIfTI stores the affine as float32, to 1e-4 mm at 1 m]."""
-
-MIRROR_RATIO = 1.3
-"""Labels fit mirrored when their borders then meet this many times more contrast [choice: at most 1.03
-in 22 pairs of scan and mask]."""
 
 _REDO = "Make the output again from this input, or resample it onto the input's grid by nearest neighbour."
 
@@ -33,7 +28,7 @@ def compare(scan: Path | str, output: Path | str) -> Examination:
 
     Returns:
         One examination named "SCAN and OUTPUT". Shape, spacing, axes and places are compared; where
-        all agree, also whether the labels would fit the scan better as their mirror image.
+        all agree, also whether the labels would fit the scan better elsewhere or as their mirror image.
     """
     name = f"{scan} and {output}"
     volumes = []
@@ -45,7 +40,7 @@ def compare(scan: Path | str, output: Path | str) -> Examination:
     volume, labels = volumes
     findings = [*_label_findings(labels), *grid_differences(volume.grid, labels.grid)]
     if not any(finding.severity != "note" for finding in findings):
-        findings += _mirror_findings(volume.canonical(), labels.canonical())
+        findings += fit_findings(volume.canonical(), labels.canonical())
     return Examination(name, f"{volume.grid} and {labels.grid}", tuple(findings))
 
 
@@ -62,7 +57,8 @@ def grid_differences(scan: Grid, output: Grid) -> Iterator[Finding]:
             "Nothing to do for programs that follow the affine.",
         )
         return
-    if sorted(scan.shape) != sorted(output.shape):
+    # An array stored in another order of axes is no other shape where the affine says so.
+    if scan.shape != output.shape and _canonical(scan).shape != _canonical(output).shape:
         yield Finding(
             "shape-differs",
             "error",
@@ -116,12 +112,14 @@ def _gap_mm(scan: Grid, output: Grid) -> float:
 
 
 def _same_when_turned(scan: Grid, output: Grid) -> bool:
-    grids = [
-        Volume(np.broadcast_to(np.uint8(0), grid.shape), grid).canonical().grid for grid in (scan, output)
-    ]
+    grids = [_canonical(grid) for grid in (scan, output)]
     return grids[0].shape == grids[1].shape and _gap_mm(*grids) <= max(
         PLACE_TOLERANCE_MM, AFFINE_TOLERANCE_MM
     )
+
+
+def _canonical(grid: Grid) -> Grid:
+    return Volume(np.broadcast_to(np.uint8(0), grid.shape), grid).canonical().grid
 
 
 def _spacing(grid: Grid) -> str:
@@ -144,44 +142,3 @@ def _label_findings(labels: Volume) -> Iterator[Finding]:
             f"not few whole numbers in even regions.",
             "Give the label map, resampled by nearest neighbour only.",
         )
-
-
-def _mirror_findings(volume: Volume, labels: Volume) -> Iterator[Finding]:
-    """An error where the borders of the labels meet far more contrast after mirroring along one axis.
-
-    Both volumes are canonical and lie at the same places.
-    """
-    contrast = _contrast(volume.array)
-    as_found = _border_contrast(contrast, labels.array)
-    for axis, ends in enumerate(("left and right", "front and back", "top and bottom")):
-        mirrored = _border_contrast(contrast, np.flip(labels.array, axis))
-        if as_found > 0 and mirrored > MIRROR_RATIO * as_found:
-            yield Finding(
-                "labels-mirrored",
-                "error",
-                f"The labels' borders meet {mirrored / as_found:.2g} times more contrast in the scan with "
-                f"{ends} exchanged: the output's voxels are mirrored.",
-                "Make the output again; the program that wrote it flipped the array but not the affine.",
-            )
-            return
-
-
-def _contrast(array: Num[np.ndarray, "i j k"]) -> Num[np.ndarray, "i j k"]:
-    """Size of the intensity step at each voxel, between its neighbours, cut at the 99th percentile."""
-    values = array.astype(np.float32)
-    steps = sum(np.abs(ndimage.correlate1d(values, [-1, 0, 1], axis=axis)) for axis in range(3))
-    return np.minimum(steps, np.percentile(steps[::2, ::2, ::2], 99))
-
-
-def _border_contrast(contrast: Num[np.ndarray, "i j k"], labels: Num[np.ndarray, "i j k"]) -> float:
-    border = _border(labels)
-    return float(contrast[border].mean()) if border.any() else 0.0
-
-
-def _border(labels: Num[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
-    """Voxels whose next neighbour along some axis has another label."""
-    border = np.zeros(labels.shape, dtype=bool)
-    for axis in range(3):
-        rolled = np.moveaxis(labels, axis, 0)
-        np.moveaxis(border, axis, 0)[:-1] |= rolled[1:] != rolled[:-1]
-    return border

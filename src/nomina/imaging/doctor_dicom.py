@@ -67,8 +67,8 @@ def examine_dicom(files: Sequence[Path], name: str) -> list[Examination]:
             )
         return [Examination(name, "", tuple(findings))]
     results: list[Examination] = []
-    for number, members in enumerate(series.values(), start=1):
-        label = f"{name}, series {number} of {len(series)}" if len(series) > 1 else name
+    for number, (uid, members) in enumerate(series.items(), start=1):
+        label = f"{name}, series {number} of {len(series)} ({uid or 'no UID'})" if len(series) > 1 else name
         results.append(_examine_series(members, label, () if results else tuple(findings)))
     return results
 

@@ -23,6 +23,12 @@ OBLIQUE_DEG = 25.0
 THICK_RATIO = 4.0
 """Slices are thick when their distance is at least this many pixels [choice]."""
 
+_PLANES = {
+    **dict.fromkeys("RL", ("sagittal", "between left and right")),
+    **dict.fromkeys("AP", ("coronal", "between front and back")),
+    **dict.fromkeys("SI", ("axial", "up and down")),
+}
+
 MIN_SLICES = 5
 """Fewer make hardly a volume [choice]."""
 
@@ -65,10 +71,10 @@ def header_findings(volume: Volume) -> Iterator[Finding]:
         _, code, severity, remedy = known or ("", "interpreted", "note", "Check that this is what was meant.")
         yield Finding(code, severity, note, remedy)
     # DICOM, which alone states the modality, has no values that a program writes when it knows none.
-    yield from _grid_findings(volume.grid, may_be_default=volume.modality is None)
+    yield from _grid_findings(volume.grid, is_dicom=volume.modality is not None)
 
 
-def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
+def _grid_findings(grid: Grid, *, is_dicom: bool) -> Iterator[Finding]:
     extents_mm = np.multiply(grid.shape, grid.spacing_mm)
     is_impossible = (
         extents_mm.max() > MAX_EXTENT_MM
@@ -77,11 +83,11 @@ def _grid_findings(grid: Grid, *, may_be_default: bool) -> Iterator[Finding]:
     )
     if is_impossible:
         yield _implausible_spacing(grid)
-    elif may_be_default and (missing := _missing_geometry(grid)) is not None:
+    elif not is_dicom and (missing := _missing_geometry(grid)) is not None:
         yield missing
     yield from _tilt(grid)
     yield from _few_slices(grid)
-    yield from _thick_slices(grid)
+    yield from _thick_slices(grid, is_dicom=is_dicom)
     if np.linalg.det(grid.affine[:3, :3]) < 0:
         yield Finding(
             "left-handed",
@@ -121,19 +127,22 @@ def _few_slices(grid: Grid) -> Iterator[Finding]:
         )
 
 
-def _thick_slices(grid: Grid) -> Iterator[Finding]:
+def _thick_slices(grid: Grid, *, is_dicom: bool) -> Iterator[Finding]:
     coarsest = int(np.argmax(grid.spacing_mm))
     ratio = max(grid.spacing_mm) / min(grid.spacing_mm)
     if ratio >= THICK_RATIO:
-        plane = {"R": "sagittal", "L": "sagittal", "A": "coronal", "P": "coronal"}.get(
-            grid.orientation[coarsest], "axial"
+        plane, way = _PLANES[grid.orientation[coarsest]]
+        # Readers of DICOM put the stack last; of other files nobody knows how they were acquired.
+        what = (
+            f"The slices are {plane} and {max(grid.spacing_mm):.3g} mm apart"
+            if is_dicom and coarsest == 2
+            else f"The coarsest axis runs {way} in steps of {max(grid.spacing_mm):.3g} mm"
         )
         yield Finding(
             "thick-slices",
             "note",
-            f"The slices are {plane} and {max(grid.spacing_mm):.3g} mm apart, {ratio:.1f} times the finest "
-            f"spacing; nothing thinner than that is seen across them.",
-            "Prefer the thin series of the same study where there is one.",
+            f"{what}, {ratio:.1f} times the finest spacing; nothing thinner than that is seen along it.",
+            "Prefer the finer series of the same study where there is one.",
         )
 
 

@@ -1,7 +1,7 @@
 """A scan of another modality than the model's is refused, before the network runs."""
 
 from nomina.errors import VolumeError
-from nomina.imaging.doctor_intensity import is_hounsfield, sampled
+from nomina.imaging.doctor_intensity import is_hounsfield, looks_like_offset_ct, sampled
 from nomina.imaging.volume import Volume
 from nomina.networks.checkpoint import Checkpoint
 from nomina.networks.shipped import shipped_of
@@ -15,8 +15,15 @@ def require_modality(checkpoint: Checkpoint, volume: Volume) -> None:
     """
     trained, shown = checkpoint.config.modality, volume.modality
     said = f"the scan is {shown}"
-    if shown is None and trained == "MR" and is_hounsfield(sampled(volume.array)):
-        shown, said = "CT", "the grey values of the scan are Hounsfield units of a CT"
+    if shown is None and trained == "MR":
+        sample = sampled(volume.array)
+        if is_hounsfield(sample):
+            shown, said = "CT", "the grey values of the scan are Hounsfield units of a CT"
+        elif looks_like_offset_ct(sample):
+            shown, said = (
+                "CT",
+                "the grey values of the scan are those of a CT, Hounsfield units plus about 1000 or 1024",
+            )
     if shown is not None and shown != trained:
         others = " or ".join(shipped_of(shown))
         raise VolumeError(
