@@ -58,7 +58,9 @@ def test_the_file_says_what_a_score_means_and_whether_it_is_calibrated(segmentat
     evidence = {"probability": 0.9, "level": 0.98}
     first, *rest = segmentation.verdicts
     calibrated = replace(first, is_calibrated=True, evidence=evidence)
-    data = sidecar(replace(segmentation, verdicts=(calibrated, *rest)))
+    told = {**segmentation.provenance, "scores_fitted_on": "12 verdicts on 3 phantoms"}
+    data = sidecar(replace(segmentation, verdicts=(calibrated, *rest), provenance=told))
+    assert data["scores_fitted_on"] == "12 verdicts on 3 phantoms"
     assert data["score_means"].startswith("probability that what is shown is right")
     assert [entry["is_calibrated"] for entry in data["verdicts"]] == [True] + [False] * len(rest)
     assert data["verdicts"][0]["evidence"] == evidence

@@ -23,12 +23,14 @@ def provenance(
         canonical: The scan in canonical axes: how it was interpreted is noted, and whether it is coarse.
         notes: What else one must know, one sentence each.
     """
+    calibration = checkpoint.config.verdicts
     return {
         "model": checkpoint.name,
         "digest": checkpoint.digest,
         "encoder": asdict(checkpoint.bank.provenance),
         "mode": mode,
         "scheme_of_levels": checkpoint.config.scheme,
+        "scores_fitted_on": None if calibration is None else calibration.fitted_on,
         "versions": {name: version(name) for name in ("nomina", "torch")},
         "machine": {
             "device": next(checkpoint.network.parameters()).device.type,

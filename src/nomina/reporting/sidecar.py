@@ -86,6 +86,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "anchors": list(provenance.get("anchors", ())),
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
         "score_means": SCORE_MEANS,
+        "scores_fitted_on": provenance.get("scores_fitted_on"),
         "grid": {
             "shape": list(label_map.grid.shape),
             "spacing_mm": [round(spacing, 6) for spacing in label_map.grid.spacing_mm],
