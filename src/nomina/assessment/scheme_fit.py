@@ -184,7 +184,7 @@ def _require_labels(array: Integer[np.ndarray, "i j k"]) -> None:
         raise VolumeError(
             f"only {num_equal / num_pairs:.0%} of neighbouring voxels have the same value, as in a scan, "
             f"where a label map has more than {EQUAL_NEIGHBOURS:.0%}; give the label map",
-            code="no-label-map",
+            code="not-a-label-map",
         )
 
 
