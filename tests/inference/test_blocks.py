@@ -180,6 +180,19 @@ def test_what_is_no_ct_and_what_the_model_does_not_know_is_refused(
         segmenter(volume, ["L4 vertebra"])
 
 
+def test_a_network_that_never_saw_a_patient_says_so(segmenter: Segmenter, box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    for run, is_noted in (
+        ({"training_patients": []}, True),
+        ({"training_patients": ["anna"]}, False),
+        ({"training_patients": [], "earlier_patients": ["anna"]}, False),
+        ({}, False),
+    ):
+        known = Segmenter(replace(segmenter.checkpoint, run={**segmenter.checkpoint.run, **run}))
+        notes = " ".join(known(volume, None).provenance["notes"])
+        assert ("on phantoms alone" in notes) == is_noted
+
+
 def test_provenance_names_model_words_and_versions(segmenter: Segmenter, box_chest: BoxChest) -> None:
     result = segmenter(box_chest()[0], ["pulmonary veins"])
     assert result.provenance["mode"] == "class prompts"

@@ -37,5 +37,19 @@ def provenance(
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
         },
-        "notes": [*canonical.notes, *coarse_notes(canonical.grid, checkpoint.config.preparation), *notes],
+        "notes": [
+            *canonical.notes,
+            *coarse_notes(canonical.grid, checkpoint.config.preparation),
+            *_phantom_notes(checkpoint),
+            *notes,
+        ],
     }
+
+
+def _phantom_notes(checkpoint: Checkpoint) -> list[str]:
+    """What one must know of a network that never saw a patient; nothing where its record does not say."""
+    if checkpoint.run.get("training_patients") != [] or checkpoint.run.get("earlier_patients"):
+        return []
+    return [
+        f"{checkpoint.name} was trained, and its scores were fitted, on phantoms alone: look at every mask."
+    ]
