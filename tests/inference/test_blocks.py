@@ -234,7 +234,12 @@ def test_a_network_with_sides_knows_the_whole_and_one_without_its_sides() -> Non
 def test_the_floor_decides_from_which_probability_a_voxel_is_a_vessel() -> None:
     probabilities = torch.tensor([[0.30, 0.40, 0.60, 0.45], [0.10, 0.45, 0.55, 0.20]])[:, :, None, None]
     grid = Grid((4, 1, 1), np.eye(4))
-    strict, generous = (winning_vessels(probabilities, grid, grid, floor) for floor in (0.5, 0.35))
+    strict, generous, any_class = (
+        winning_vessels(probabilities, grid, grid, VesselConfig(floor=floor, floor_of=floor_of))
+        for floor, floor_of in ((0.5, "class"), (0.35, "class"), (0.5, "any"))
+    )
+    # That any class is there: 1 - 0.7 * 0.9 = 0.37, 1 - 0.6 * 0.55 = 0.67, 0.82, 1 - 0.55 * 0.8 = 0.56.
+    assert any_class.classes.ravel().tolist() == [0, 2, 1, 1]
     assert strict.classes.ravel().tolist() == [0, 0, 1, 0]
     assert generous.classes.ravel().tolist() == [0, 2, 1, 1]
     assert (strict.num_overlaps, generous.num_overlaps) == (1, 2)
@@ -248,6 +253,15 @@ def test_specks_go_and_thin_branches_stay() -> None:
     cleaned = without_strays(classes, 3, None)
     assert cleaned.sum() == 12
     assert (cleaned[2, 2] == 1).all()
+
+
+def test_a_piece_holds_whatever_classes_touch() -> None:
+    classes = np.zeros((12, 12, 12), dtype=np.uint8)
+    classes[2, 2, :10], classes[2, 2, 10:] = 1, 2
+    classes[8, 8, 4:6], classes[8, 8, 6] = 1, 2
+    cleaned = without_strays(classes, 4, None)
+    np.testing.assert_array_equal(cleaned[2], classes[2])
+    assert cleaned[8].max() == 0
 
 
 def test_pieces_that_reach_no_lung_go_whole_and_those_that_do_stay_whole() -> None:

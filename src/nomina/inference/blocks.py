@@ -37,7 +37,7 @@ from nomina.inference.block_plan import BlockMemoryPlan
 from nomina.inference.native_grid import linear_weights
 from nomina.inference.provenance import provenance
 from nomina.inference.vessel_verdicts import ChestInView, judge_vessel
-from nomina.networks.checkpoint import Checkpoint
+from nomina.networks.checkpoint import Checkpoint, VesselConfig
 from nomina.networks.la_caf import LACAF
 from nomina.networks.predict_blocks import predict_blocks
 
@@ -144,7 +144,7 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
         overlap=cfg.tile_overlap,
         progress=report,
     )
-    return winning_vessels(probabilities, prepared, part.grid, cfg.vessels.floor)
+    return winning_vessels(probabilities, prepared, part.grid, cfg.vessels)
 
 
 def _cleaned(
@@ -196,15 +196,15 @@ def _volume_ml(lungs: LabelMap) -> float:
 
 
 def winning_vessels(
-    probabilities: Float[Tensor, "n i j k"], prepared: Grid, native: Grid, floor: float
+    probabilities: Float[Tensor, "n i j k"], prepared: Grid, native: Grid, cfg: VesselConfig
 ) -> VesselMap:
-    """Resample probabilities plane by plane and take the winner above `floor`.
+    """Resample probabilities plane by plane; where there is vessel, the most probable class wins.
 
     Args:
         probabilities: One map per class on `prepared`.
         prepared: Grid of the network.
         native: Canonical grid of the scan, with the same axes.
-        floor: Probability from which a voxel belongs to a vessel.
+        cfg: Its floor decides where there is vessel.
     """
     along_i, along_j, along_k = (linear_weights(prepared, native, axis) for axis in range(3))
     classes, certainty = np.zeros(native.shape, dtype=np.uint8), np.zeros(native.shape, dtype=np.uint8)
@@ -213,16 +213,19 @@ def winning_vessels(
         plane = torch.einsum("nsjk,s->njk", probabilities[:, weights > 0], weights[weights > 0])
         maps = along_j @ (plane @ along_k.T)
         best, winner = maps.max(dim=0)
-        classes[index] = torch.where(best > floor, winner + 1, 0).to(torch.uint8).numpy()
+        vessel = best if cfg.floor_of == "class" else 1 - (1 - maps).prod(dim=0)
+        classes[index] = torch.where(vessel > cfg.floor, winner + 1, 0).to(torch.uint8).numpy()
         certainty[index] = (best * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        num_overlaps += int(((maps > floor).sum(dim=0) > 1).sum())
+        num_overlaps += int(((maps > cfg.floor).sum(dim=0) > 1).sum())
     return VesselMap(classes, certainty, num_overlaps)
 
 
 def without_strays(
     classes: UInt8[np.ndarray, "i j k"], min_voxels: float, near: Bool[np.ndarray, "i j k"] | None
 ) -> UInt8[np.ndarray, "i j k"]:
-    """Class indices without pieces (26-connected) that are too small, or that reach no voxel of `near`.
+    """Class indices without pieces of vessel (26-connected) that are too small or reach no voxel of `near`.
+
+    A piece holds whatever classes touch: where a tree is torn in two classes, its parts hold each other.
 
     Args:
         classes: 0 is background.
@@ -230,25 +233,23 @@ def without_strays(
         near: In or beside the lungs; None: pieces may lie anywhere.
     """
     cleaned = classes.copy()
-    for index, box in enumerate(ndimage.find_objects(classes), start=1):
-        if box is None:
-            continue
-        # A border of background: cc3d 4.1 fails on masks of a few voxels that fill their array.
-        pieces = cc3d.connected_components(np.pad(classes[box] == index, 1), connectivity=26)[
-            1:-1, 1:-1, 1:-1
-        ]
-        # Plane by plane: numbers that count or choose take 8 bytes each.
-        num_pieces = int(pieces.max()) + 1
-        sizes = sum(np.bincount(plane.ravel(), minlength=num_pieces) for plane in pieces)
-        is_stray = np.asarray(sizes < min_voxels)
-        if near is not None:
-            is_apart = np.ones(num_pieces, dtype=bool)
-            for plane, near_plane in zip(pieces, near[box], strict=True):
-                is_apart[plane[near_plane]] = False
-            is_stray |= is_apart
-        is_stray[0] = False
-        for plane, cleaned_plane in zip(pieces, cleaned[box], strict=True):
-            cleaned_plane[is_stray[plane]] = 0
+    box = next(iter(ndimage.find_objects((classes > 0).view(np.uint8))), None)
+    if box is None:
+        return cleaned
+    # A border of background: cc3d 4.1 fails on masks of a few voxels that fill their array.
+    pieces = cc3d.connected_components(np.pad(classes[box] > 0, 1), connectivity=26)[1:-1, 1:-1, 1:-1]
+    # Plane by plane: numbers that count or choose take 8 bytes each.
+    num_pieces = int(pieces.max()) + 1
+    sizes = sum(np.bincount(plane.ravel(), minlength=num_pieces) for plane in pieces)
+    is_stray = np.asarray(sizes < min_voxels)
+    if near is not None:
+        is_apart = np.ones(num_pieces, dtype=bool)
+        for plane, near_plane in zip(pieces, near[box], strict=True):
+            is_apart[plane[near_plane]] = False
+        is_stray |= is_apart
+    is_stray[0] = False
+    for plane, cleaned_plane in zip(pieces, cleaned[box], strict=True):
+        cleaned_plane[is_stray[plane]] = 0
     return cleaned
 
 

@@ -9,5 +9,5 @@ clean, name or vote, or in what scores the result. Not raised for verdicts, mess
 SLICE_INFERENCE = 3
 """Of networks of slices."""
 
-BLOCK_INFERENCE = 4
+BLOCK_INFERENCE = 5
 """Of networks of blocks."""

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -56,6 +56,10 @@ class VesselConfig:
     """Probability from which a voxel belongs to a vessel, in validation and at inference. A vessel as thin as
     the voxels fills none of them: at 1.5 mm, half-full voxels alone hold two thirds of a tree's length,
     third-full ones nine tenths (docs/experiments.md)."""
+    floor_of: Literal["class", "any"] = "class"
+    """What must pass the floor: the most probable class (`class`), or that any class is there, 1 − ∏(1 − p)
+    (`any`). A twig of which a network only cannot say whose it is passes the second alone; its most probable
+    class then names it, and the vote of its branch may name it anew."""
     has_whole_branches: bool = False
     """Whether every branch gets one class by vote (`nomina.assessment.branch_vote`)."""
 
