@@ -34,16 +34,10 @@ from nomina.reporting.sidecar import in_scheme
 BAR = 0.04
 """Dice that another contrast may cost."""
 
-GRADIENT_ECHO = {
-    "cortical bone": 0.03, "muscle": 0.35, "fatty muscle": 0.40, "marrow": 0.16, "basivertebral vein": 0.45,
-    "subcutaneous fat": 0.45, "annulus": 0.30, "nucleus": 0.80, "cauda equina": 0.50, "csf": 0.90,
-}  # fmt: skip
-"""Signal on a T2*-weighted gradient echo [choice: marrow dark by its trabeculae, discs and fluid bright]."""
-
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "t1": MEANS["t1"],
     "tirm": MEANS["stir"],
-    "gradient echo": GRADIENT_ECHO,
+    "gradient echo": MEANS["gre"],
 }
 POINTS = ("cortical bone", "muscle", "marrow", "subcutaneous fat", "csf")
 """Tissues that a curve over all voxels runs through, darkest on T2 first."""
@@ -87,7 +81,7 @@ def main() -> None:
         for look, scan in looks(volume, reference, args.looks).items():
             scores.append(_scored(segmenter, scan, reference, case, look, args.keep))
             print(scores[-1], flush=True)
-    for contrast in ("t1", "t2", "stir", "pd") if args.phantoms else ():
+    for contrast in MEANS if args.phantoms else ():
         for case, volume, reference in phantoms(args.seed, args.phantoms, contrast):
             volume, reference = middle_slices(volume, reference, args.slices)
             scores.append(_scored(segmenter, volume, reference, case, f"phantom {contrast}", args.keep))

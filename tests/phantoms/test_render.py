@@ -61,6 +61,9 @@ def test_volume_lies_on_the_grid_of_its_reference(spine: SpinePhantom) -> None:
         ("stir", "csf", "subcutaneous fat"),
         ("stir", "muscle", "subcutaneous fat"),
         ("pd", "muscle", "ligament"),
+        ("gre", "nucleus", "marrow"),
+        ("gre", "muscle", "marrow"),
+        ("gre", "csf", "subcutaneous fat"),
     ],
 )
 def test_tissues_are_as_bright_as_their_contrast_says(
@@ -150,7 +153,7 @@ def test_rendering_leaves_the_phantom_alone(spine: SpinePhantom) -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_contrast_is_refused(spine: SpinePhantom) -> None:
-    with pytest.raises(ConfigError, match="t1, t2, stir, pd, random"):
+    with pytest.raises(ConfigError, match="t1, t2, stir, pd, gre, random"):
         render(spine, 0, "flair")  # type: ignore[arg-type]
 
 

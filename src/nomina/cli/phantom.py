@@ -32,7 +32,7 @@ def phantom(
     contrast: Annotated[
         str,
         typer.Option(
-            help="Spine: t1, t2, stir, pd or random. Lung: plain, arterial, mixed, venous or random."
+            help="Spine: t1, t2, stir, pd, gre or random. Lung: plain, arterial, mixed, venous or random."
         ),
     ] = "random",
     as_json: AsJson = False,

@@ -1,6 +1,6 @@
 """`nomina prepare`: labelled scans, or phantoms, → the folder that training reads."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -23,6 +23,7 @@ from nomina.cli.prepare_report import (
 
 if TYPE_CHECKING:
     from nomina.learning.prepared import PrepareConfig
+    from nomina.phantoms.contrasts import Contrast
 
 app = typer.Typer(
     name="prepare",
@@ -126,12 +127,15 @@ def prepare_folder(
 def prepare_phantoms(
     out: Out,
     count: Annotated[
-        int, typer.Option(min=1, help="Number of spines; each is rendered in two contrasts.")
+        int, typer.Option(min=1, help="Number of spines; each is rendered once per contrast.")
     ] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first spine; the next has seed + 1.")] = 0,
     structures: Structures = "spider18",
     spacing: Spacing = 0.6,
     shading: Shading = None,
+    contrasts: Annotated[
+        str, typer.Option(help="Of t1, t2, stir, pd, gre and random, with commas; two random ones differ.")
+    ] = "random,random",
     workers: Workers = 1,
     force: Force = False,
     as_json: AsJson = False,
@@ -140,8 +144,11 @@ def prepare_phantoms(
     from nomina.learning import prepare
 
     config = _config(structures, spacing, shading)
-    with progress(2 * count) as on_case:
-        dataset = prepare.prepare_phantoms(out, count, seed, config, workers, force=force, on_case=on_case)
+    asked = cast("list[Contrast]", [contrast.strip() for contrast in contrasts.split(",")])
+    with progress(len(asked) * count) as on_case:
+        dataset = prepare.prepare_phantoms(
+            out, count, seed, config, workers, contrasts=asked, force=force, on_case=on_case
+        )
     show(dataset, as_json)
 
 

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from nomina.anatomy.schemes import load_scheme
-from nomina.errors import CaseError
+from nomina.errors import CaseError, ConfigError
 from nomina.imaging.ct_preparation import CTPreparation
 from nomina.learning.cases import Case
 from nomina.learning.prepare_run import Job, Sample, run_jobs
 from nomina.learning.prepared import PrepareConfig, PreparedDataset
 from nomina.learning.read_case import read_case
+from nomina.phantoms.contrasts import Contrast
 from nomina.phantoms.plan import REVISION
 
 logger = logging.getLogger(__name__)
@@ -60,10 +62,11 @@ def prepare_phantoms(
     config: PrepareConfig,
     workers: int = 1,
     *,
+    contrasts: Sequence[Contrast] = ("random", "random"),
     force: bool = False,
     on_case: Callable[[str], None] = lambda case_id: None,
 ) -> PreparedDataset:
-    """Draw spine phantoms into a prepared dataset: each spine is rendered twice, in different contrasts.
+    """Draw spine phantoms into a prepared dataset, each spine once in every contrast.
 
     Args:
         out: Folder of the prepared dataset; made if need be.
@@ -71,38 +74,58 @@ def prepare_phantoms(
         seed: Spines have the seeds `seed`, `seed + 1`, …
         config: What to prepare them to.
         workers: Processes.
+        contrasts: One rendering each; no spine has two renderings of one contrast.
         force: As for `prepare_cases`.
         on_case: Called with the id of each case as it is finished or found finished.
 
     Raises:
+        ConfigError: There is no contrast, or too many to have a letter.
         CaseError: The folder has another config, or phantoms label none of the structures.
     """
+    _check_contrasts(contrasts)
+    asked = "" if tuple(contrasts) == ("random", "random") else f", {' '.join(contrasts)}"
     annotated = _labelled(config, load_scheme("spider").labels.values(), "the phantom")
     _tell_parts({"each phantom": annotated}, config)
     jobs = [
         Job(
-            tuple(f"phantom{number}{letter}" for letter in _RENDERINGS),
+            tuple(f"phantom{number}{letter}" for letter, _ in zip(_LETTERS, contrasts, strict=False)),
             "phantom",
-            (f"phantom seed {number}, revision {REVISION}",),
-            partial(_load_phantom, number, annotated),
+            (f"phantom seed {number}, revision {REVISION}{asked}",),
+            partial(_load_phantom, number, annotated, tuple(contrasts)),
         )
         for number in range(seed, seed + count)
     ]
     return run_jobs(jobs, Path(out), config, workers=workers, force=force, skip_bad=False, on_case=on_case)
 
 
-_RENDERINGS = ("a", "b")
+_LETTERS = "abcde"
+"""One per rendering of a spine; `random` knows no more sequences than that."""
 
 
-def _load_phantom(seed: int, annotated: tuple[str, ...] | None) -> Iterator[Sample]:
+def _check_contrasts(contrasts: Sequence[str]) -> None:
+    known = get_args(Contrast)
+    named = [contrast for contrast in contrasts if contrast != "random"]
+    if unknown := [contrast for contrast in named if contrast not in known]:
+        raise ConfigError(f"contrasts must be of {', '.join(known)}, got {', '.join(unknown)}")
+    if not 0 < len(contrasts) <= len(_LETTERS) or len(set(named)) < len(named):
+        raise ConfigError(
+            f"a spine is rendered in 1 to {len(_LETTERS)} contrasts, each but random once, "
+            f"got {', '.join(contrasts) or 'none'}"
+        )
+
+
+def _load_phantom(
+    seed: int, annotated: tuple[str, ...] | None, contrasts: tuple[Contrast, ...]
+) -> Iterator[Sample]:
     from nomina.phantoms.render import render
     from nomina.phantoms.spine import sample_spine
 
     phantom = sample_spine(seed)
-    seen: set[str | None] = set()
-    renderings = (render(phantom, seed=1000 * seed + n, contrast="random") for n in itertools.count())
-    for letter in _RENDERINGS:
-        volume = next(volume for volume in renderings if volume.sequence not in seen)
+    seen: set[str | None] = {contrast.upper() for contrast in contrasts}
+    seeds = itertools.count(1000 * seed)
+    for letter, contrast in zip(_LETTERS, contrasts, strict=False):
+        renderings = (render(phantom, number, contrast) for number in seeds)
+        volume = next(each for each in renderings if contrast != "random" or each.sequence not in seen)
         seen.add(volume.sequence)
         record = {"id": f"phantom{seed}{letter}", "patient": f"phantom{seed}", "dataset": "phantom"}
         facts = {"sequence": volume.sequence, "annotated": annotated}

@@ -1,8 +1,8 @@
 """Mean signal of each tissue per MR contrast, relative to the brightest (1.0).
 
 The order of tissues is the textbook's (fat brightest on T1, fluid brightest on T2 and STIR, fat suppressed on
-STIR, cortical bone and ligaments dark on all); the numbers are our choice, adjusted by eye to T2-SPACE scans
-of SPIDER.
+STIR, marrow darkened by its trabeculae on gradient echoes, cortical bone and ligaments dark on all); the
+numbers are our choice, adjusted by eye to T2-SPACE scans of SPIDER.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ import numpy as np
 
 from nomina.phantoms.tissues import INDEX, TISSUES
 
-Contrast = Literal["t1", "t2", "stir", "pd", "random"]
+Contrast = Literal["t1", "t2", "stir", "pd", "gre", "random"]
 
 MEANS: dict[str, dict[str, float]] = {
     "t1": {
@@ -46,11 +46,20 @@ MEANS: dict[str, dict[str, float]] = {
         "sacral disc": 0.42, "epidural fat": 0.92, "csf": 0.70, "cord": 0.62, "cauda equina": 0.60,
         "nerve root": 0.50,
     },
+    # T2*-weighted.
+    "gre": {
+        "skin": 0.30, "subcutaneous fat": 0.45, "visceral fat": 0.40, "muscle": 0.35, "fatty muscle": 0.40,
+        "ligament": 0.06, "bowel": 0.30, "bowel fluid": 0.75, "organ": 0.35, "vessel": 0.80,
+        "cortical bone": 0.03, "marrow": 0.16, "marrow lesion": 0.40, "basivertebral vein": 0.45,
+        "annulus": 0.30, "nucleus": 0.80, "dehydrated nucleus": 0.60, "degenerated nucleus": 0.40,
+        "sacral disc": 0.50, "epidural fat": 0.45, "csf": 0.90, "cord": 0.50, "cauda equina": 0.50,
+        "nerve root": 0.45,
+    },
 }  # fmt: skip
 
-KNOWN = tuple(MEANS)
-KNOWN_SHARES = (0.20, 0.34, 0.12, 0.09)
-"""How often `random` takes each of the known contrasts; the rest (0.25) is arbitrary [choice]."""
+RANDOM_SHARES = {"t1": 0.20, "t2": 0.34, "stir": 0.12, "pd": 0.09}
+"""How often `random` takes a known contrast; the rest (0.25) is arbitrary [choice]. Gradient echoes came
+later and are asked for by name: phantoms of before stay what they are."""
 
 JITTER = 0.12
 """SD of the logarithm of a tissue's mean between scanners and protocols [choice]."""
@@ -74,7 +83,7 @@ def tissue_means(contrast: str, rng: np.random.Generator) -> np.ndarray:
 
 def arbitrary_means(rng: np.random.Generator) -> np.ndarray:
     """Mean signal by tissue index for a contrast that no scanner may have: a known one drowned in chance."""
-    known = tissue_means(str(rng.choice(KNOWN)), rng)
+    known = tissue_means(str(rng.choice(list(RANDOM_SHARES))), rng)
     chance = rng.uniform(0.03, 1.0, len(known)).astype(np.float32)
     share = rng.uniform(0.0, 0.7)
     means = share * known + (1 - share) * chance

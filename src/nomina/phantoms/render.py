@@ -14,8 +14,7 @@ from jaxtyping import Float
 from nomina.errors import ConfigError
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.phantoms.contrasts import (
-    KNOWN,
-    KNOWN_SHARES,
+    RANDOM_SHARES,
     Contrast,
     arbitrary_means,
     texture_amplitudes,
@@ -117,7 +116,7 @@ def phantom_case(
 def _draw_contrast(contrast: Contrast, rng: np.random.Generator) -> tuple[str | None, np.ndarray]:
     if contrast != "random":
         return contrast.upper(), tissue_means(contrast, rng)
-    known = rng.choice([*KNOWN, ""], p=[*KNOWN_SHARES, 1 - sum(KNOWN_SHARES)])
+    known = rng.choice([*RANDOM_SHARES, ""], p=[*RANDOM_SHARES.values(), 1 - sum(RANDOM_SHARES.values())])
     return (str(known).upper(), tissue_means(str(known), rng)) if known else (None, arbitrary_means(rng))
 
 
