@@ -174,6 +174,17 @@ def test_existing_results_are_skipped_on_request(run: Run, tmp_path: Path, fake:
     assert fake.loaded == []
 
 
+def test_each_fault_of_a_scan_is_a_warning_on_stderr(run: Run, scan: Path) -> None:
+    _, out, err = run(scan, "--all")
+    (line,) = [line for line in err.splitlines() if "[implausible-spacing]" in line]
+    assert line.startswith("warning: The scan would measure 2 × 3.75 × 18 mm")
+    assert "warning" not in out
+    array = np.random.default_rng(2).integers(1, 200, (12, 24, 24)).astype(np.int16)
+    write(Volume(array, Grid(array.shape, np.diag([3.0, 2, 2, 1]) + np.eye(4, k=3))), scan)
+    _, _, err = run(scan, "--all")
+    assert "warning:" not in err
+
+
 LEVELS = "nothing is known about the sacrum"
 
 
