@@ -25,7 +25,6 @@ import numpy as np
 
 from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.assessment.calibration import ReliabilityBin, calibration_error, reliability
-from nomina.imaging.grid import Grid
 from nomina.imaging.read import find_volumes, read_volume
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
@@ -118,20 +117,8 @@ def pieces(
     for _ in range(count):
         size = round(height * rng.uniform(0.4, 0.9))
         first = int(rng.integers(0, height - size + 1))
-        rows = slice(first, first + size)
-        affine = volume.grid.affine.copy()
-        affine[:3, 3] += first * affine[:3, 2]
-        part = np.ascontiguousarray(volume.array[:, :, rows])
-        grid = Grid(part.shape, affine)
-        truth = LabelMap(
-            np.ascontiguousarray(reference.array[:, :, rows]),
-            grid,
-            names=reference.names,
-            scheme=reference.scheme,
-            ignored=reference.ignored,
-        )
-        name = f"{first}-{first + size} of {height}"
-        yield name, Volume(part, grid, modality=volume.modality, sequence=volume.sequence), truth
+        box = slice(None), slice(None), slice(first, first + size)
+        yield f"{first}-{first + size} of {height}", volume.cropped(box), reference.cropped(box)
 
 
 def judged(result: Segmentation, case: str, piece: str, truth: LabelMap, whole: LabelMap) -> Iterator[Answer]:

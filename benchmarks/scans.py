@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from nomina.anatomy.schemes import read_label_map, sidecar_path
-from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
@@ -45,17 +44,8 @@ def phantoms(seed: int, count: int, contrast: Contrast = "random") -> Iterator[t
 
 def rows_of(volume: Volume, reference: LabelMap, first: int, last: int) -> tuple[Volume, LabelMap]:
     """The rows `first` … `last` − 1 of a canonical scan's height, and of its reference."""
-    return _part(volume, reference, 2, first, last)
-
-
-def _part(volume: Volume, reference: LabelMap, axis: int, first: int, last: int) -> tuple[Volume, LabelMap]:
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] += first * affine[:3, axis]
-    places = np.arange(first, last)
-    part, truth = (np.take(array, places, axis) for array in (volume.array, reference.array))
-    grid = Grid(part.shape, affine)
-    labels = LabelMap(truth, grid, reference.names, reference.scheme, reference.ignored)
-    return Volume(part, grid, modality=volume.modality, sequence=volume.sequence), labels
+    box = slice(None), slice(None), slice(first, last)
+    return volume.cropped(box), reference.cropped(box)
 
 
 def middle_slices(volume: Volume, reference: LabelMap, count: int | None) -> tuple[Volume, LabelMap]:
@@ -64,7 +54,8 @@ def middle_slices(volume: Volume, reference: LabelMap, count: int | None) -> tup
     if count is None or count >= num_slices:
         return volume, reference
     first = (num_slices - count) // 2
-    return _part(volume, reference, 0, first, first + count)
+    box = slice(first, first + count), slice(None), slice(None)
+    return volume.cropped(box), reference.cropped(box)
 
 
 def segmented(segmenter: Segmenter, volume: Volume, name: str, folder: Path | None) -> Segmentation:

@@ -16,7 +16,7 @@ A CT given as `--empty` shows no lung: every vessel is missing there.
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -91,19 +91,8 @@ def pieces(
         ]
         box = tuple(slice(a, a + side) for a, side in zip(start, sides, strict=True))
         way = str(rng.choice(WAYS))
-        yield f"{way}, {box_in_words(box)}", *_worse(*_cut(volume, truth, box), way, rng)
-
-
-def box_in_words(box: tuple[slice, ...]) -> str:
-    """First and last voxel along each axis."""
-    return " ".join(f"{side.start}-{side.stop}" for side in box)
-
-
-def _cut(volume: Volume, truth: LabelMap, box: tuple[slice, ...]) -> tuple[Volume, LabelMap]:
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] = volume.grid.to_world(np.array([[side.start for side in box]]))[0]
-    array, labels = (np.ascontiguousarray(each.array[box]) for each in (volume, truth))
-    return _pair(array, labels, affine, volume, truth)
+        where = " ".join(f"{side.start}-{side.stop}" for side in box)
+        yield f"{way}, {where}", *_worse(volume.cropped(box), truth.cropped(box), way, rng)
 
 
 def _worse(volume: Volume, truth: LabelMap, way: str, rng: np.random.Generator) -> tuple[Volume, LabelMap]:
@@ -120,15 +109,9 @@ def _worse(volume: Volume, truth: LabelMap, way: str, rng: np.random.Generator) 
         labels = labels[:, :, step // 2 : num * step : step]
         affine[:3, 3] += affine[:3, 2] * (step // 2)
         affine[:3, 2] *= step
-    return _pair(np.rint(array).astype(np.int16), np.ascontiguousarray(labels), affine, volume, truth)
-
-
-def _pair(
-    array: np.ndarray, labels: np.ndarray, affine: np.ndarray, volume: Volume, truth: LabelMap
-) -> tuple[Volume, LabelMap]:
     grid = Grid(array.shape, affine)
-    scan = Volume(array, grid, modality=volume.modality, sequence=volume.sequence)
-    return scan, LabelMap(labels, grid, truth.names, truth.scheme, truth.ignored)
+    scan = replace(volume, array=np.rint(array).astype(np.int16), grid=grid)
+    return scan, replace(truth, array=np.ascontiguousarray(labels), grid=grid)
 
 
 def judged(result: Segmentation, case: str, piece: str, truth: LabelMap) -> Iterator[Answer]:

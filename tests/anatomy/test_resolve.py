@@ -369,3 +369,26 @@ def test_what_is_not_wanted_is_not_offered(text: str) -> None:
         resolve(text)
     assert "Nearest known" not in str(refused.value)
     assert "nothing known is like" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("right atrium", []),
+        ("rigth atriom", []),
+        ("atrium dextrum", []),
+        ("left atriom", ["left atrium"]),
+        ("right pulmonary artery foo", ["right pulmonary artery", "pulmonary trunk", "pulmonary artery"]),
+    ],
+)
+def test_no_phrase_of_the_other_side_is_offered(text: str, offered: list[str]) -> None:
+    assert nearest_phrases(text, vocabulary()) == offered
+
+
+def test_a_structure_that_the_model_does_not_know_is_not_answered_with_the_other_side() -> None:
+    known = ["left pulmonary artery", "left pulmonary vein", "pulmonary trunk"]
+    with pytest.raises(PromptError, match="nearest known") as refused:
+        resolve("right pulmonary artery", within=known)
+    assert "left" not in str(refused.value)
+    with pytest.raises(PromptError, match="nearest known: left pulmonary artery"):
+        resolve("pulmonary artery", within=known)

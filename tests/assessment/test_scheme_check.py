@@ -99,6 +99,30 @@ def test_of_two_cut_vertebrae_the_upper_may_show_its_low_arch_alone(correct: Lab
     assert check_label_map(replace(correct, array=array)) == ()
 
 
+@pytest.mark.parametrize("scheme", ["spider", "nomina"])
+def test_what_is_left_of_a_vertebra_at_the_border_is_no_fault_though_its_value_is_a_whole_ones(
+    correct: LabelMap, scheme: str
+) -> None:
+    array = correct.array.copy()
+    array[array == 6] = 0
+    array[4:6, 0:2, 30:66] = 6  # its mean lies below disc 206 and vertebra 5
+    assert check_label_map(replace(correct, array=array, scheme=scheme)) == ()
+
+
+def test_a_piece_at_the_border_beside_one_vertebra_does_not_turn_the_scan_over(correct: LabelMap) -> None:
+    array = np.where(np.isin(correct.array, [1, 100]), correct.array, 0)
+    array[4:6, 0:2, 0:12] = 2
+    assert check_label_map(replace(correct, array=array)) == ()
+
+
+def test_vertebrae_that_touch_the_border_and_are_nearly_whole_are_judged(correct: LabelMap) -> None:
+    narrow = correct.array[3:9]
+    swapped = replace(correct, array=narrow, grid=Grid(narrow.shape, correct.grid.affine))
+    assert check_label_map(swapped) == ()
+    faults = check_label_map(renumbered(swapped, {3: 4, 4: 3}))
+    assert "vertebra 4 should lie above vertebra 3 and lies below it" in faults
+
+
 def test_other_schemes_are_checked_by_name(correct: LabelMap) -> None:
     names = {value: correct.names[value] for value in (1, 2, 3, 202, 203)} | {201: "L5-S1 disc", 9: "sacrum"}
     array = np.where(np.isin(correct.array, list(names)), correct.array, 0)
@@ -106,7 +130,7 @@ def test_other_schemes_are_checked_by_name(correct: LabelMap) -> None:
     by_name = replace(correct, array=array, names=names, scheme="mrspineseg")
     assert check_label_map(by_name) == ()
     upside_down = check_label_map(turned(by_name, FLIPPED_HEAD))
-    assert_one_fault(upside_down, "sacrum (label 9)", "L3 vertebra (label 3)")
+    assert_one_fault(upside_down, "L5 vertebra (label 1)", "L3 vertebra (label 3)")
     swapped = replace(by_name, names=names | {202: names[203], 203: names[202]})
     assert_one_fault(check_label_map(swapped), "L4-L5 disc (label 203)", "L3-L4 disc (label 202)")
 

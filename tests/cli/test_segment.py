@@ -14,13 +14,13 @@ import pytest
 
 from nomina.anatomy.schemes import read_label_map
 from nomina.anatomy.structures import structure
-from nomina.cli.segment_jobs import Asked, plan_jobs
-from nomina.cli.segment_report import remark
+from nomina.cli.segment_jobs import Asked, Job, plan_jobs
+from nomina.cli.segment_report import print_table, remark
 from nomina.errors import OutputError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_volume
-from nomina.imaging.segmentation import Verdict
-from nomina.imaging.volume import Volume
+from nomina.imaging.segmentation import Segmentation, Verdict
+from nomina.imaging.volume import LabelMap, Volume
 from nomina.imaging.write import write
 from nomina.networks.contract import HASHED_FILES, recorded_digest
 from nomina.networks.shipped import checkpoint_folder
@@ -172,6 +172,37 @@ def test_existing_results_are_skipped_on_request(run: Run, tmp_path: Path, fake:
     fake.loaded.clear()
     assert run("in", "--all", "-o", "out", "--skip_existing")[0] == 0
     assert fake.loaded == []
+
+
+def test_each_fault_of_a_scan_is_a_warning_on_stderr(run: Run, scan: Path) -> None:
+    _, out, err = run(scan, "--all")
+    (line,) = [line for line in err.splitlines() if "[implausible-spacing]" in line]
+    assert line.startswith("warning: The scan would measure 2 × 3.75 × 18 mm")
+    assert "warning" not in out
+    array = np.random.default_rng(2).integers(1, 200, (12, 24, 24)).astype(np.int16)
+    write(Volume(array, Grid(array.shape, np.diag([3.0, 2, 2, 1]) + np.eye(4, k=3))), scan)
+    _, _, err = run(scan, "--all")
+    assert "warning:" not in err
+
+
+LEVELS = "nothing is known about the sacrum"
+
+
+def result_with(*verdicts: Verdict) -> Segmentation:
+    label_map = LabelMap(np.zeros((2, 2, 2), dtype=np.uint8), Grid((2, 2, 2), np.eye(4)))
+    return Segmentation(label_map, verdicts, provenance={"levels_decided_by": LEVELS})
+
+
+def test_what_decided_the_levels_is_said_once_where_one_is_uncertain(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = Job(Path("scan.nii.gz"), Path("out.nii.gz"))
+    l4, disc = (Verdict(name, "uncertain", 0.6, "") for name in ("L4 vertebra", "L4-L5 disc"))
+    print_table(job, result_with(l4, disc))
+    assert capsys.readouterr().err.count(f"note: levels: {LEVELS}") == 1
+    canal = Verdict("spinal canal", "uncertain", 0.6, "")
+    print_table(job, result_with(replace(l4, presence="present"), canal))
+    assert "levels" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,45 @@ def test_canonical_axes_point_right_anterior_superior(angles_deg: tuple[int, int
 
 
 @pytest.mark.parametrize("angles_deg", ANGLES)
+def test_every_voxel_of_a_box_stays_where_it_was(angles_deg: tuple[int, int, int]) -> None:
+    for volume in volumes_in_all_orders(angles_deg):
+        part = volume.cropped((slice(1, 3), slice(None), slice(2, 4)))
+        assert part.grid.shape == (2, 4, 2)
+        voxels = np.argwhere(np.ones(part.grid.shape, dtype=bool))
+        values = part.array[tuple(voxels.T)]
+        np.testing.assert_allclose(part.grid.to_world(voxels), world_by_value(volume)[values], atol=1e-9)
+
+
+def test_a_box_keeps_what_else_is_known(oblique_grid: Grid) -> None:
+    array = np.zeros(oblique_grid.shape, dtype=np.uint8)
+    box = (slice(0, 2), slice(0, 2), slice(0, 2))
+    label_map = LabelMap(
+        array, oblique_grid, names={1: "L5 vertebra"}, scheme="spider", ignored=frozenset({101})
+    )
+    part = label_map.cropped(box)
+    assert (part.names, part.scheme, part.ignored) == ({1: "L5 vertebra"}, "spider", frozenset({101}))
+    volume = Volume(array, oblique_grid, modality="MR", sequence="T2", notes=("read so",)).cropped(box)
+    assert (volume.modality, volume.sequence, volume.notes) == ("MR", "T2", ("read so",))
+
+
+def test_the_whole_box_is_the_whole_scan(oblique_grid: Grid) -> None:
+    assert oblique_grid.cropped((slice(None),) * 3).matches(oblique_grid)
+
+
+@pytest.mark.parametrize(
+    ("box", "says"),
+    [
+        ((slice(2, 2), slice(None), slice(None)), "at least 1 voxel"),
+        ((slice(None), slice(0, 4, 2), slice(None)), "every voxel between its ends"),
+        ((slice(0, 2), slice(0, 2)), "3 ranges"),
+    ],
+)
+def test_a_box_that_is_none_is_refused(oblique_grid: Grid, box: tuple[slice, ...], says: str) -> None:
+    with pytest.raises(VolumeError, match=says):
+        oblique_grid.cropped(box)
+
+
+@pytest.mark.parametrize("angles_deg", ANGLES)
 def test_reoriented_like_undoes_canonical_exactly(angles_deg: tuple[int, int, int]) -> None:
     for volume in volumes_in_all_orders(angles_deg):
         restored = volume.canonical().reoriented_like(volume.grid)

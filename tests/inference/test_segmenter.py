@@ -115,6 +115,26 @@ def test_volumes_of_verdicts_are_those_of_the_masks(segmenter: Segmenter, scan: 
             assert not mask.any()
 
 
+def test_what_the_doctor_warns_of_is_kept_with_the_result(segmenter: Segmenter, scan: Volume) -> None:
+    assert segmenter(scan, ["L4"]).provenance["findings"] == []
+    lost = replace(scan, grid=Grid(scan.grid.shape, np.eye(4)), modality=None)
+    note = "The header names no direction; axes were read as left, posterior, superior."
+    provenance = segmenter(replace(lost, notes=(note, "Skipped 2 files.")), ["L4"]).provenance
+    codes = [finding["code"] for finding in provenance["findings"]]
+    assert codes == ["directions-unset", "default-spacing"]
+    assert set(provenance["findings"][0]) == {"code", "severity", "sentence", "remedy"}
+    # Said as a warning, so not said again as a note.
+    assert "Skipped 2 files." in provenance["notes"]
+    assert note not in provenance["notes"]
+
+
+def test_a_fault_in_the_values_is_kept_too(segmenter: Segmenter, scan: Volume) -> None:
+    array = scan.array.copy()
+    array[2] = 0.0
+    codes = [f["code"] for f in segmenter(replace(scan, array=array), ["L4"]).provenance["findings"]]
+    assert codes == ["blank-slices"]
+
+
 def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
         "self", "volume", "prompts", "mode", "progress", "plan",

@@ -35,6 +35,7 @@ def segmentation() -> Segmentation:
     encoder = {"encoder": "minilm", "width": 384}
     provenance = {"model": "spine-mr", "digest": "ab" * 32, "encoder": encoder, "mode": "predicted"}
     provenance |= {"versions": {"nomina": "0.1.0"}, "notes": ["The header has no qform."]}
+    provenance["findings"] = [{"code": "no-origin", "severity": "warning", "sentence": "S.", "remedy": "R."}]
     grid = Grid(array.shape, affine)
     return Segmentation(LabelMap(array, grid, names=names, scheme="nomina"), verdicts, prompts, provenance)
 
@@ -106,6 +107,7 @@ def test_grid_model_and_notes_are_recorded(segmentation: Segmentation) -> None:
     assert data["model"]["mode"] == "predicted"
     assert data["versions"] == {"nomina": "0.1.0"}
     assert data["notes"] == ["The header has no qform."]
+    assert [finding["code"] for finding in data["findings"]] == ["no-origin"]
     assert data["disclaimer"] == DISCLAIMER
 
 

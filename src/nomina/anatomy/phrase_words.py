@@ -64,6 +64,14 @@ def is_negated(text: str) -> bool:
     return any(word in REFUSED or word == "!" or _is_except(word) for word in words)
 
 
+def sides_said(text: str) -> set[str]:
+    """The sides that a prompt names, "left" and "right", in whatever language and however spelled."""
+    known = _known_words()
+    words = re.findall(r"[a-z]+", _plain(text))
+    read = [known.get(word) or known.get(corrected(word, known) or "") for word in words]
+    return {word.text for word in read if word is not None and word.kind == "side"}
+
+
 def _is_except(word: str) -> bool:
     return word in LEXICON and LEXICON[word].kind == "except"
 

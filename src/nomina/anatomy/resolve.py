@@ -14,7 +14,8 @@ from functools import cache
 from nomina.anatomy.expressions import Expression, without
 from nomina.anatomy.phrase_items import Sentence, sentences
 from nomina.anatomy.phrase_relations import compiled
-from nomina.anatomy.phrase_words import UNKNOWN_WORD, is_negated, normalise, read_words
+from nomina.anatomy.phrase_words import UNKNOWN_WORD, is_negated, normalise, read_words, sides_said
+from nomina.anatomy.sides import SIDES
 from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
 
@@ -166,13 +167,24 @@ def _hint(text: str, allowed: Collection[str], problem: str) -> str:
 
 
 def nearest_phrases(text: str, names: Collection[str]) -> list[str]:
-    """The names and group phrases that are spelled much like `text`, at most three; none where none is."""
-    spelled = _spellings(frozenset(names))
+    """The names and group phrases that are spelled much like `text`, at most three; none where none is.
+
+    What lies on another side than `text` names is left out: it is spelled alike and never meant.
+    """
+    sides = sides_said(text)
+    spelled = _spellings(frozenset(name for name in names if not _is_opposite(name, sides)))
     asked = normalise(text)[:80]
     found = get_close_matches(asked, spelled, n=6, cutoff=LIKE)
     rest = _without_kind(asked)
     found = [phrase for phrase in found if _likeness(rest, _without_kind(phrase)) >= REST_LIKE]
     return list(dict.fromkeys(spelled[phrase] for phrase in found))[:3]
+
+
+def _is_opposite(name: str, sides: Collection[str]) -> bool:
+    """Whether a structure lies on another side than the sides asked for; False where there are none."""
+    # By the name: the left atrium, of which there is but one, has no side among structures.
+    own = {side for side in SIDES if side in name.split()}
+    return bool(sides and own) and own.isdisjoint(sides)
 
 
 def _without_kind(phrase: str) -> str:
@@ -243,8 +255,11 @@ def _listed(names: list[str]) -> str:
 def _neighbours(wanted: Structure, allowed: Collection[str]) -> list[str]:
     """The allowed structures nearest to `wanted`: its whole, its parts, then its kind, by place.
 
-    In the spine everything is near; elsewhere only what is of one kind, or is spelled alike.
+    In the spine everything is near; elsewhere only what is of one kind, or is spelled alike, and not what is
+    on the other side.
     """
+    sides = sides_said(wanted.name)
+    allowed = [name for name in allowed if not _is_opposite(name, sides)]
     order = list(vocabulary())
     place = order.index(wanted.name)
 

@@ -131,12 +131,9 @@ def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, Label
     voxels = np.nonzero((prediction.array != 0) | (reference.array != 0))
     if not len(voxels[0]):
         return prediction, reference
-    start = [int(axis.min()) for axis in voxels]
     box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in voxels)
-    affine = reference.grid.affine.copy()
-    affine[:3, 3] = reference.grid.to_world(np.array([start]))[0]
     arrays = [np.ascontiguousarray(label_map.array[box]) for label_map in (prediction, reference)]
-    grid = Grid(arrays[0].shape, affine)
+    grid = reference.grid.cropped(box)
     return replace(prediction, array=arrays[0], grid=grid), replace(reference, array=arrays[1], grid=grid)
 
 

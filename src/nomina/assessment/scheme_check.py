@@ -6,6 +6,7 @@ turns the patient upside down or back to front is caught just like wrong numbers
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,10 @@ CANAL_WINDOW_MM = 5.0
 
 MIN_CANAL_COVER = 0.3
 """Least share of the vertebrae's height that a canal spans [choice: discs span 0.1, real canals 0.68]."""
+
+PIECE_SHARE = 0.5
+"""What touches the border of the scan and is smaller than this share of a neighbour is a piece, whose height
+says nothing [choice: a vertebra with half of its body in the scan still lies above the next one]."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,20 @@ class Spine:
         """Mean height of a structure; of a cut vertebra the top: its low spine may be all there is."""
         place = self.places[value]
         return float(place.highest_mm[2] if value in self.partly_visible else place.centre_mm[2])
+
+    @cached_property
+    def pieces(self) -> frozenset[int]:
+        """Label values of the vertebrae of which the scan holds too little to say where they lie."""
+        column = [self.places[value] for value, _ in self.vertebrae]
+        return frozenset(
+            value
+            for index, (value, _) in enumerate(self.vertebrae)
+            if column[index].is_cut
+            and any(
+                column[index].volume_ml < PIECE_SHARE * beside.volume_ml
+                for beside in (*column[max(index - 1, 0) : index], *column[index + 1 : index + 2])
+            )
+        )
 
 
 def check_label_map(label_map: LabelMap) -> tuple[str, ...]:
@@ -125,10 +144,11 @@ def spine_checks(spine: Spine) -> tuple[Check, ...]:
 
 def _upside_down(spine: Spine) -> Check | None:
     """Every vertebra lies below the one it should lie above: one cause, so one sentence."""
-    heights = [spine.height_mm(value) for value, _ in spine.vertebrae]
+    whole = [(value, title) for value, title in spine.vertebrae if value not in spine.pieces]
+    heights = [spine.height_mm(value) for value, _ in whole]
     if len(heights) < 2 or any(upper > lower for lower, upper in pairwise(heights)):
         return None
-    bottom, top = spine.vertebrae[0][1], spine.vertebrae[-1][1]
+    bottom, top = whole[0][1], whole[-1][1]
     return Check(
         len(heights) - 1,
         0,
@@ -138,7 +158,7 @@ def _upside_down(spine: Spine) -> Check | None:
 
 
 def _order_checks(spine: Spine) -> list[Check]:
-    """Vertebrae must rise in the order that their names claim."""
+    """Vertebrae must rise in the order that their names claim; a piece can speak for it, not against."""
     return [
         Check(1, 1)
         if spine.height_mm(upper_value) > spine.height_mm(lower_value)
@@ -146,23 +166,27 @@ def _order_checks(spine: Spine) -> list[Check]:
         for (lower_value, lower), (upper_value, upper) in pairwise(spine.vertebrae)
         # Of two that the border cuts, what is left of the upper one may be its arch, far down.
         if not {lower_value, upper_value} <= spine.partly_visible
+        and (
+            spine.height_mm(upper_value) > spine.height_mm(lower_value)
+            or spine.pieces.isdisjoint((lower_value, upper_value))
+        )
     ]
 
 
 def _disc_checks(spine: Spine) -> list[Check]:
-    """Each disc must lie between its two vertebrae."""
-    misplaced, alone = [], []
+    """Each disc must lie between its two vertebrae, as far as these are no pieces."""
+    misplaced, alone, num_asked = [], [], 0
     for value, title, upper, lower in spine.discs:
         height = spine.height_mm(value)
         if upper is None and lower is None:
             alone.append(title)
-        elif (upper is not None and height >= spine.height_mm(upper)) or (
-            lower is not None and height <= spine.height_mm(lower)
-        ):
+        below = [spine.height_mm(lower)] if lower is not None and lower not in spine.pieces else []
+        above = [spine.height_mm(upper)] if upper is not None and upper not in spine.pieces else []
+        num_asked += bool(below or above)
+        if not all(other < height for other in below) or not all(height < other for other in above):
             misplaced.append(title)
-    asked = len(spine.discs) - len(alone)
     fault = f"not between the vertebrae that the name or number says: {', '.join(misplaced)}"
-    checks = [Check(asked, asked - len(misplaced), fault if misplaced else None)] if asked else []
+    checks = [Check(num_asked, num_asked - len(misplaced), fault if misplaced else None)] if num_asked else []
     if alone and spine.vertebrae:
         checks.append(Check(len(alone), 0, f"neither of its two vertebrae is there: {', '.join(alone)}"))
     return checks

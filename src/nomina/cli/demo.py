@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nomina.cli.options import Device
-from nomina.cli.segment_report import remark
+from nomina.cli.segment_report import print_level_note, remark
 from nomina.cli.segment_run import progress_bar
 from nomina.cli.tables import print_lines
 from nomina.errors import OutputError, VolumeError
@@ -102,6 +102,7 @@ def _print_found(result: "Segmentation", truth: "LabelMap | None") -> None:
         dice = _dice(result.label_map, truth, verdict.structure) if truth else ""
         rows.append((verdict.structure, verdict.presence, score, volume, dice, remark(verdict)))
     print_lines(rows, right_aligned=(2, 3, 4))
+    print_level_note(result)
 
 
 def _dice(label_map: "LabelMap", truth: "LabelMap", name: str) -> str:

@@ -41,9 +41,19 @@ def print_table(job: "Job", result: "Segmentation") -> None:
             f"verdicts and are no probabilities",
             err=True,
         )
+    print_level_note(result)
     for note in result.provenance.get("notes", ()):
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {job.label_map} and {job.sidecar.name}", err=True)
+
+
+def print_level_note(result: "Segmentation") -> None:
+    """What decided the levels, once on stderr, where the verdict on one of them is uncertain."""
+    from nomina.assessment.spine_levels import spine_kind
+
+    reason = result.provenance.get("levels_decided_by")
+    if reason and any(v.presence == "uncertain" and spine_kind(v.structure) for v in result.verdicts):
+        typer.echo(f"note: levels: {reason}", err=True)
 
 
 def print_json(job: "Job", result: "Segmentation") -> None:

@@ -45,15 +45,19 @@ class Request:
         Args:
             job: The scan, and where its results go.
             report: Called with the share done, 0 to 1.
-            say: Called with a sentence about the memory that it will take, and about each new folder.
+            say: Called with a sentence about the memory that it will take, and about each fault of the scan
+                and each new folder.
         """
         from nomina.cli.run_card import run_card
+        from nomina.imaging.doctor_volume import faults
         from nomina.imaging.read import read_volume
         from nomina.reporting.sidecar import in_scheme
 
         volume = read_volume(job.source, series_uid=self.series_uid)
         plan = self.segmenter.plan(volume, self.words, max_memory_bytes=self.limit_bytes)
         say(plan.sentence())
+        for fault in faults(volume):
+            say(f"warning: {fault.sentence} {fault.remedy} [{fault.code}]")
         if self.anchors:
             found = self.segmenter.anchored(volume, self.words, self.anchors, progress=report, plan=plan)
         else:

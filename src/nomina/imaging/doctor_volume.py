@@ -22,6 +22,14 @@ def examine_volume(volume: Volume, name: str) -> Examination:
     return Examination(name, _summary(volume), tuple(_findings(volume)))
 
 
+def faults(volume: Volume) -> tuple[Finding, ...]:
+    """The errors and warnings: why a mask made from a volume may be wrong.
+
+    To look for them takes a fraction of the time that reading takes, and about 1 byte per voxel.
+    """
+    return tuple(finding for finding in _findings(volume) if finding.severity != "note")
+
+
 def _findings(volume: Volume) -> Iterator[Finding]:
     findings = [*header_findings(volume), *intensity_findings(volume)]
     yield from findings

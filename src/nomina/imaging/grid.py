@@ -101,6 +101,25 @@ class Grid:
         gap = np.abs(self.to_world(corners) - other.to_world(corners)).max()
         return bool(gap <= AFFINE_TOLERANCE_MM)
 
+    def cropped(self, box: tuple[slice, ...]) -> "Grid":
+        """The grid of a box of voxels, each of which keeps its place in the world.
+
+        Args:
+            box: Half-open range of voxel indices along i, j, k; `slice(None)` for all of an axis.
+
+        Raises:
+            VolumeError: The box is empty, leaves voxels out, or has not three ranges.
+        """
+        if len(box) != 3:
+            raise VolumeError(f"a box has 3 ranges, one along each axis, got {len(box)}")
+        ranges = [range(*side.indices(size)) for side, size in zip(box, self.shape, strict=True)]
+        if any(side.step != 1 for side in ranges):
+            raise VolumeError(f"a box holds every voxel between its ends, got {box}; give no step")
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in ranges]
+        i, j, k = map(len, ranges)
+        return Grid((i, j, k), affine)
+
     def __str__(self) -> str:
         spacing = "×".join(f"{s:.3g}" for s in self.spacing_mm)
         return f"{self.shape} @ {spacing} mm {self.orientation}"

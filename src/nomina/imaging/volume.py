@@ -34,6 +34,10 @@ class _GriddedArray:
         affine = reoriented_affine(self.grid.affine, self.grid.shape, order, flips)
         return replace(self, array=array, grid=Grid(array.shape, affine))
 
+    def cropped(self: _Gridded, box: tuple[slice, ...]) -> _Gridded:
+        """The voxels of a box at the same places, a view; see `Grid.cropped`."""
+        return replace(self, array=self.array[box], grid=self.grid.cropped(box))
+
     def reoriented_like(self: _Gridded, grid: Grid) -> _Gridded:
         """The same voxels in the axis order and direction of `grid`: undoes `canonical` exactly.
 

@@ -98,7 +98,7 @@ def segment_blocks(
     tissue = lung_tissue(canonical) if lungs is None else lungs
     whole = tuple(slice(0, size) for size in canonical.grid.shape)
     box = whole if lungs is None else lung_box(lungs, canonical.grid, MARGIN_MM)
-    part = _cropped(canonical, box)
+    part = canonical.cropped(box)
     report(0.02)
     if tissue is None:
         found, notes = _nothing(part.grid), ["No lung was found, so no vessel was looked for."]
@@ -289,13 +289,6 @@ def _mask_of(
     for plane, of_classes, of_halves in zip(mask, classes, halves, strict=True):
         plane[:] = member[of_classes, of_halves]
     return mask
-
-
-def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
-    array = volume.array[box]
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] = volume.grid.to_world(np.array([[each.start for each in box]]))[0]
-    return replace(volume, array=array, grid=Grid(array.shape, affine))
 
 
 def _notes(found: VesselMap, grid: Grid, *, has_lungs: bool) -> list[str]:

@@ -60,8 +60,6 @@ class _Found:
     """Share of disc voxels that bore the level's settled name from the start; 1 for what has no level."""
     level: LevelFinding | None = None
     """How sure its level is; None for what has no level."""
-    reason: str = ""
-    """What decided its level."""
     has_level: bool = False
 
     @property
@@ -230,7 +228,7 @@ def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
     levels = {spine_rank(disc): level for disc, level in naming.levels.items()}
     ranks = [other for other in levels if other is not None]
     nearest = levels[min(ranks, key=lambda other: abs(other - rank))] if ranks else None
-    return replace(item, agreement=naming.agreement, level=nearest, reason=naming.reason, has_level=True)
+    return replace(item, agreement=naming.agreement, level=nearest, has_level=True)
 
 
 def _doubts(name: str, found: _Found) -> Iterator[str]:
@@ -241,7 +239,6 @@ def _doubts(name: str, found: _Found) -> Iterator[str]:
         other = _other_name(name, found.level)
         may_be = f", it may be the {other}" if other else ""
         yield f"its level is uncertain ({found.level.confidence:.2f}){may_be}"
-        yield found.reason
 
 
 def _other_name(name: str, disc: LevelFinding) -> str | None:

@@ -1,9 +1,10 @@
 """`Segmenter`: words and a scan in, named masks with a verdict per word out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +13,8 @@ from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
 from nomina.assessment.level_anchors import Anchor, parse_anchor
 from nomina.errors import ConfigError, PromptError
+from nomina.imaging.doctor_finding import Finding
+from nomina.imaging.doctor_volume import faults
 from nomina.imaging.preparations import require_suited
 from nomina.imaging.segmentation import Segmentation
 from nomina.imaging.volume import LabelMap, Volume
@@ -93,7 +96,8 @@ class Segmenter:
             plan: What `plan` gave for this scan; None: as fast as it can be.
 
         Returns:
-            Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance.
+            Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance,
+            whose `findings` say what `nomina doctor` warns of in the scan.
 
         Raises:
             PromptError: See `resolve`.
@@ -231,6 +235,7 @@ class Segmenter:
         targets = self._targets(prompts)
         asked = None if prompts is None else needed_structures(targets, self._nameable)
         self._require_suited(volume)
+        doubts = faults(volume)  # before the network runs, while nothing else is in memory
         if plan is None:
             num_prompts = len({target.structure.name for target in targets})
             plan = checkpoint_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
@@ -247,13 +252,22 @@ class Segmenter:
                 anchors=anchors,
                 progress=progress,
             )
-        found = replace(found, prompts=tuple(prompts or ()))
+        found = replace(
+            found, prompts=tuple(prompts or ()), provenance=_with_findings(found.provenance, doubts)
+        )
         return only_asked(found, targets) if any(target.at for target in targets) else found
 
     def _require_suited(self, volume: Volume) -> None:
         """Refuse a scan that the model cannot read, before the network runs, be it only to plan."""
         require_modality(self.checkpoint, volume)
         require_suited(volume, self.checkpoint.config.preparation)
+
+
+def _with_findings(provenance: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:
+    """Provenance with the faults of the scan; what is one of them is no note any more."""
+    said = {finding.sentence for finding in findings}
+    notes = [note for note in provenance["notes"] if note not in said]
+    return {**provenance, "findings": [asdict(finding) for finding in findings], "notes": notes}
 
 
 def _chosen_device(device: str) -> str:

@@ -66,7 +66,7 @@ class ChestCanvas:
         low = lattice.origin_mm + lattice.step_mm * (near.min(0) - 1)
         high = lattice.origin_mm + lattice.step_mm * (near.max(0) + 1)
         for window in self.slabs(low, high):
-            values = lattice.onto(distance, sub_grid(self.grid, window))
+            values = lattice.onto(distance, self.grid.cropped(window))
             self.paint(window, self.as_share(values), tissue)
 
     def as_share(self, distance: Distance) -> Float[np.ndarray, "..."]:
@@ -103,11 +103,3 @@ class ChestCanvas:
         result: Field = table[self.beneath]
         result += share * (table[self.tissues] - result)
         return result
-
-
-def sub_grid(grid: Grid, window: Window) -> Grid:
-    """The grid of a window."""
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.array([w.start for w in window], dtype=float)
-    shape = [w.stop - w.start for w in window]
-    return Grid((shape[0], shape[1], shape[2]), affine)

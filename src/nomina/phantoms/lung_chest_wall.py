@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nomina.phantoms.lung_canvas import ChestCanvas, sub_grid
+from nomina.phantoms.lung_canvas import ChestCanvas
 from nomina.phantoms.lung_lattice import as_distance
 from nomina.phantoms.lung_plan import ThoraxShape
 from nomina.phantoms.lung_raster import tube_shares
@@ -106,7 +106,7 @@ def _paint_sheet(canvas: ChestCanvas, thorax: Thorax, middle: Field, inside: Fie
     low = lattice.origin_mm + lattice.step_mm * (near.min(0) - 1)
     high = lattice.origin_mm + lattice.step_mm * (near.max(0) + 1)
     for window in canvas.slabs(low, high):
-        grid = sub_grid(canvas.grid, window)
+        grid = canvas.grid.cropped(window)
         gap = np.abs(lattice.onto(middle, grid)) - np.float32(0.35)
         share = np.minimum(canvas.as_share(gap), canvas.as_share(lattice.onto(inside, grid)))
         canvas.paint(window, np.minimum(share, np.float32(0.7 / canvas.voxel_mm)), "fissure")

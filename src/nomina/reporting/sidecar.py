@@ -102,6 +102,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "levels_decided_by": provenance.get("levels_decided_by", ""),
         "memory": provenance.get("memory"),
         "versions": dict(provenance.get("versions", {})),
+        "findings": [dict(finding) for finding in provenance.get("findings", ())],
         "notes": list(provenance.get("notes", ())),
         "disclaimer": DISCLAIMER,
     }
