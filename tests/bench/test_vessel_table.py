@@ -80,7 +80,6 @@ def rows() -> tuple[Row, ...]:
             measured("one-hot", "named", [case("a", 0.5, 0.6), case("b", 0.6, 0.4)], seed=1),
             measured("half", "named", [case("a", 0.5, 0.6), case("b", 0.5, 0.5)]),
         ],
-        CONFIG.control,
         CONFIG.controls,
     )
 

@@ -6,7 +6,6 @@ on the voxels of the prepared dataset, as the authors of LA-CAF did. Files are s
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -67,11 +66,6 @@ def read_reference(case: Case) -> LabelMap:
     if case.load is not None:
         return case.load(case)[1]
     return read_label_map(case.label_map_path, scheme=case.scheme)
-
-
-def prediction_path(folder: Path, case: Case) -> Path:
-    """Where the prediction for a case lies in the folder of a mode."""
-    return folder / f"{case.id}.nii.gz"
 
 
 def has_whole_vessels(case: Case) -> bool:

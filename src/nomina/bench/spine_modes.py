@@ -24,8 +24,9 @@ from pathlib import Path
 from nomina.anatomy.schemes import read_label_map
 from nomina.assessment.best_shift import best_shift
 from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.bench.measure import prediction_path
 from nomina.bench.modes import HONEST_MODES, Mode
-from nomina.bench.scans import prediction_path, read_reference, read_scan
+from nomina.bench.scans import read_reference, read_scan
 from nomina.errors import ConfigError
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
