@@ -200,6 +200,22 @@ def partly_visible(label_map: LabelMap) -> dict[int, str]:
     return {value: names[value] for value in present if value in label_map.ignored and value in names}
 
 
+def meaning_of_values(label_map: LabelMap, partial: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What the values of a label map mean, as the JSON file beside it says and `read_label_map` reads it.
+
+    Args:
+        label_map: The label map as it is written.
+        partial: Structure of each value that shows it only in part; None: those of `partly_visible`.
+    """
+    names, present = label_map.names, present_values(label_map.array)
+    cut = partly_visible(label_map) if partial is None else partial
+    return {
+        "scheme": label_map.scheme,
+        "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+        "partial": [{"label": value, "name": name} for value, name in sorted(cut.items())],
+    }
+
+
 def sidecar_path(path: Path | str) -> Path:
     """The JSON file that describes a label map: beside it, of the same name but for the suffix."""
     path = Path(path)
