@@ -17,7 +17,7 @@ from nomina.errors import ConfigError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_label_array
 from nomina.imaging.volume import LabelMap
-from nomina.plain_files import read_json
+from nomina.plain_files import json_object, read_json
 
 MAX_LABEL = 65535
 """Largest label value: label maps are stored in at most 16 bits."""
@@ -175,11 +175,7 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
 
 def claimed_scheme(path: Path | str) -> str | None:
     """Name of the scheme that the JSON file beside a label map gives; None where it gives none we know."""
-    try:
-        data = read_json(sidecar_path(path))
-    except (OSError, ValueError):
-        return None
-    name = data.get("scheme") if isinstance(data, dict) else None
+    name = json_object(sidecar_path(path)).get("scheme")
     return name if name in scheme_names() else None
 
 
