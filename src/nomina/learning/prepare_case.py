@@ -74,7 +74,10 @@ def _class_indices(label_map: LabelMap, structures: tuple[str, ...]) -> UInt8[np
 
 def _require_same_place(volume: Grid, labels: Grid) -> None:
     if volume.shape != labels.shape:
-        raise CaseError(f"the label map has {labels.shape} voxels along R, A, S, the scan {volume.shape}")
+        raise CaseError(
+            f"the label map has {labels.shape} voxels along R, A, S, the scan {volume.shape}; give the label "
+            f"map of this scan, or resample it onto the scan's grid"
+        )
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in volume.shape])).reshape(3, -1).T
     gap_mm = float(np.abs(volume.to_world(corners) - labels.to_world(corners)).max())
     if gap_mm > GRID_TOLERANCE * min(volume.spacing_mm):
