@@ -18,7 +18,7 @@ from nomina.bench.scans import ScoredScans
 from nomina.bench.sheet import Gaps
 from nomina.bench.spine_sheet import SPINE_SHEET
 from nomina.bench.table import Measured, Row, make_rows
-from nomina.bench.write_table import COLUMNS, csv_text, json_text, markdown_text, notes
+from nomina.bench.table_text import COLUMNS, csv_text, json_text, markdown_text, notes
 from nomina.learning.recipe import DataSource, Recipe, TrainConfig
 
 CONFIG = GridConfig(

@@ -19,9 +19,9 @@ from nomina.bench.scans import open_scans
 from nomina.bench.sheet import Gaps
 from nomina.bench.spine_modes import SpineServer
 from nomina.bench.table import Measured, Row, make_rows
+from nomina.bench.table_text import csv_text, json_text, markdown_text, sheet_of
 from nomina.bench.vessel_modes import VesselServer
 from nomina.bench.words import make_word_table, missing_words, word_table_path
-from nomina.bench.write_table import csv_text, json_text, markdown_text, sheet_of
 from nomina.config import parse_config
 from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.files import write_text_atomic

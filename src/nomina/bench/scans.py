@@ -20,7 +20,7 @@ from nomina.language.vessel_prompts import VESSELS
 from nomina.learning.cases import Case
 from nomina.learning.datasets.folder import folder_cases
 from nomina.learning.datasets.spider import spider_cases
-from nomina.learning.prepared import IGNORED, PreparedEntry, open_prepared
+from nomina.learning.prepared import IGNORED, PreparedEntry, array_path, open_prepared
 from nomina.learning.validity import Answer, answer_table
 
 
@@ -87,8 +87,8 @@ def _prepared_cases(folder: str) -> tuple[Case, ...]:
         Case(
             id=entry.id,
             patient=entry.patient,
-            volume_path=entry.folder / f"{entry.id}.image.npy",
-            label_map_path=entry.folder / f"{entry.id}.labels.npy",
+            volume_path=array_path(entry.folder, entry.id, "image"),
+            label_map_path=array_path(entry.folder, entry.id, "labels"),
             scheme="prepared",
             dataset=entry.dataset,
             doubtful=entry.doubtful,
