@@ -87,8 +87,8 @@ def test_dice_averages_over_the_classes_of_the_batch_alone() -> None:
 
 def test_coarser_logits_count_half_and_a_quarter_and_all_weights_sum_to_one() -> None:
     generator = torch.Generator().manual_seed(0)
-    target = torch.randint(0, 3, (1, 8, 8), generator=generator)
-    levels = [torch.randn(1, 3, side, side, generator=generator) for side in (8, 4, 2)]
+    target = torch.randint(0, 3, (1, 8, 16), generator=generator)
+    levels = [torch.randn(1, 3, side, 2 * side, generator=generator) for side in (8, 4, 2)]
     output = NetworkOutput(levels[0], coarse_logits=tuple(levels[1:]))
     nothing = torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool)
     parts = objective(output, target, *nothing, LossConfig(), 1.0)
