@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nomina.anatomy.levels import EXTRA_LEVELS
 from nomina.anatomy.schemes import (
     LabelScheme,
     load_scheme,
@@ -108,7 +109,7 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     scheme = _scheme(label_map)
     spine = labelled_spine(label_map, scheme.partial)
     fixed = _fixed(anchors, spine, label_map)
-    extras = frozenset(n for n in ("L6", "T13") if f"{n} vertebra" in scheme.labels.values())
+    extras = frozenset(n for n in EXTRA_LEVELS if f"{n} vertebra" in scheme.labels.values())
     _refuse_unknown(anchors, scheme)
     _refuse_some_levels(spine, scheme)
     given = Given(spine.end, fixed, extras, ANY_SHIFT)
@@ -224,7 +225,7 @@ def _contradiction(
 
 def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) -> tuple[LevelChange, ...]:
     names = _names(spine, scheme)
-    has_extra = [level.name for level in found.levels if level.name.split(" ")[0] in ("L6", "T13")]
+    has_extra = [level.name for level in found.levels if level.name.split(" ")[0] in EXTRA_LEVELS]
     values = _values(scheme, has_extra)
     partial = {name: value for value, name in scheme.partial.items()}
     changes = []
