@@ -140,6 +140,18 @@ def test_the_monai_form_is_monais_stock_class(random_case: tuple[Tensor, Tensor]
     torch.testing.assert_close(dice_focal(logits, target, cfg), stock(logits, target[:, None]))
 
 
+def test_the_monai_form_takes_what_is_ignored_for_background_that_was_surely_found(
+    random_case: tuple[Tensor, Tensor],
+) -> None:
+    logits, target = random_case
+    target[:, 2:5, 3:] = IGNORED
+    cfg, known = LossConfig(is_monai_form=True), target != IGNORED
+    sure = torch.full_like(logits, -50.0)
+    sure[:, 0] = 50.0
+    expected = dice_focal(torch.where(known[:, None], logits, sure), torch.where(known, target, 0), cfg)
+    torch.testing.assert_close(dice_focal(logits, target, cfg), expected)
+
+
 def test_half_precision_logits_are_scored_in_full(random_case: tuple[Tensor, Tensor]) -> None:
     logits, target = random_case
     rounded = logits.bfloat16()
