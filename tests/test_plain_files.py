@@ -9,7 +9,7 @@ from nomina.anatomy.schemes import LabelScheme
 from nomina.config import load_config
 from nomina.errors import ConfigError
 from nomina.learning.recipe import Recipe
-from nomina.plain_files import MAX_BYTES, parse_yaml, read_json, read_yaml
+from nomina.plain_files import MAX_BYTES, json_object, parse_yaml, read_json, read_yaml
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
@@ -71,3 +71,14 @@ def test_faults_are_said_without_the_words_of_the_validator(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"\(top\): scheme 'mine': values must lie in 1 … 65535") as error:
         load_config(LabelScheme, path)
     assert "Value error" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "[1, 2]", "3", "{", "[" * 100_000])
+def test_what_is_no_json_object_holds_nothing(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "a.json"
+    if text is not None:
+        path.write_text(text)
+    assert json_object(path) == {}
+    path.write_text('{"a": [1]}')
+    assert json_object(path) == {"a": [1]}
+    assert json_object(tmp_path) == {}

@@ -75,6 +75,15 @@ def read_json(path: Path) -> Any:
     return parse_json(_read(path, MAX_JSON_BYTES))
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """What the object in a JSON file holds; nothing where there is none, or it cannot be read."""
+    try:
+        data = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def _read(path: Path, max_bytes: int) -> str:
     # A pipe would wait for ever, a device never end.
     if path.exists() and not path.is_file():

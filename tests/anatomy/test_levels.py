@@ -7,6 +7,7 @@ from nomina.anatomy.levels import (
     LEVELS,
     LEVELS_UPWARDS,
     levels_between,
+    levels_in,
     levels_of,
     with_extra_levels,
 )
@@ -19,6 +20,11 @@ def test_the_ladder_is_the_order_of_the_vocabulary() -> None:
     assert (
         [level for level in named if level not in ("T13", "L6")] == list(LEVELS) == list(LEVELS_UPWARDS)[::-1]
     )
+
+
+def test_a_name_says_its_levels() -> None:
+    assert levels_in("L4-L5 disc") == ["L4", "L5"]
+    assert levels_in("T13 vertebra") == ["T13"]
 
 
 def test_extra_levels_stand_at_the_end_of_their_region() -> None:

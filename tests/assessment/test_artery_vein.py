@@ -52,12 +52,6 @@ def test_where_the_prediction_says_both_it_is_right(artery: np.ndarray) -> None:
     assert (found.swap_rate, found.missed_mm) == (0.0, 0.0)
 
 
-def test_lengths_of_arteries_and_veins_add_up(artery: np.ndarray) -> None:
-    right = centreline_classes(artery, EMPTY, artery, spacing_mm=MM)
-    wrong = centreline_classes(EMPTY, artery, artery, spacing_mm=MM)
-    assert (right + wrong).swap_rate == pytest.approx(0.5)
-
-
 def test_an_empty_reference_has_no_swap_rate() -> None:
     assert np.isnan(centreline_classes(EMPTY, EMPTY, EMPTY, spacing_mm=MM).swap_rate)
 
@@ -172,6 +166,19 @@ def test_the_wall_of_a_wide_vessel_is_not_the_thin_ones_beside_it(tubes: Tubes) 
     # 3 mm from the thin axis, 6 mm from the wide one, in the wide vessel.
     point = nearest_points(graph, np.array([[22, 20, 20]]))[0]
     assert graph.branch_indices[point] != at
+
+
+def test_a_voxel_belongs_to_the_point_whose_ball_it_lies_deepest_in_by_mm(tubes: Tubes) -> None:
+    spacing_mm = (0.8, 0.8, 2.0)
+    graph = vessel_graph(
+        tubes(30.0, spacing_mm, ((8, 15, 4), (8, 15, 26), 4.0), ((8, 15, 15), (26, 15, 15), 1.5)),
+        spacing_mm=spacing_mm,
+    )
+    voxels = np.random.default_rng(0).integers(0, 15, (200, 3))
+    apart_mm = (voxels[:, None] - graph.voxels) * np.array(spacing_mm)
+    depths = (apart_mm**2).sum(axis=2) - graph.radii_mm**2
+    found = depths[np.arange(len(voxels)), nearest_points(graph, voxels)]
+    np.testing.assert_allclose(found, depths.min(axis=1), atol=1e-9)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,6 +1,7 @@
 """Renaming all levels by one number, chosen with the reference."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,15 @@ def test_the_canal_and_borders_stay_and_levels_beyond_the_names_are_lost(
     scores = {score.structure: score.dice for score in evaluate(renamed, reference).structures}
     assert scores["T12 vertebra"] == scores["T12-L1 disc"] == 0
     assert {dice for name, dice in scores.items() if "T12" not in name} == {1.0}
+
+
+def test_what_the_reference_ignores_has_no_say(spine: np.ndarray, spider_map: SpiderMap) -> None:
+    upper = (spine != 100) & (spine % 100 >= 3)
+    prediction, reference = spider_map(np.where(upper, spine + 1, spine)), spider_map(spine)
+    names = tuple(reference.names.values())
+    assert best_shift(prediction, reference, names)[1] == -1
+    judged = replace(reference, ignored=frozenset(np.unique(spine[upper]).tolist()))
+    assert best_shift(prediction, judged, names)[1] == 0
 
 
 def test_of_equally_good_shifts_none_is_made(spine: np.ndarray, spider_map: SpiderMap) -> None:

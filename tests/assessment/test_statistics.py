@@ -24,6 +24,7 @@ def test_a_word_and_a_case_number_are_a_patient_together() -> None:
     assert [patient_of(f"phantom_{n:05d}") for n in (0, 3)] == ["phantom_00000", "phantom_00003"]
     assert patient_of("case_012_t2") == patient_of("case_012_t1") == "case_012"
     assert patient_of("anna_t1") == patient_of("anna_2") == "anna"
+    assert patient_of("p12_003") == "p12"
     assert patient_of("sub-03_T2w") == patient_of("sub-03_2") == "sub-03"
 
 
@@ -69,6 +70,12 @@ def test_repeated_scans_of_a_patient_do_not_narrow_the_interval() -> None:
     once = bootstrap_interval(mean_of(values), patients, seed=0)
     five_times = bootstrap_interval(mean_of(np.tile(values, 5)), patients * 5, seed=0)
     assert (once.low, once.high) == pytest.approx((five_times.low, five_times.high))
+
+
+def test_of_two_patients_the_interval_reaches_from_one_to_the_other() -> None:
+    # A quarter of all resamples is one of the two twice.
+    interval = bootstrap_interval(mean_of(np.array([1.0, 2.0])), ["a", "b"], seed=0)
+    assert (interval.low, interval.high) == (1.0, 2.0)
 
 
 def test_one_patient_gives_no_interval() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from nomina.assessment.metrics.empty_masks import EmptyPolicy
+from nomina.assessment.metrics.empty_masks import Average, EmptyPolicy
 from nomina.assessment.metrics.label_free import LabelFreeScores, LabelFreeStructure
 from nomina.assessment.metrics.naming import NamedStructure, NamingScores
 from nomina.assessment.scores import CaseScores, StructureScore
@@ -49,6 +49,20 @@ def test_structures_come_in_the_order_of_the_spine_whatever_the_cases_hold() -> 
     )
     names = [structure.structure for structure in result.structures]
     assert names == ["L5 vertebra", "L1 vertebra", "T10 vertebra", "L5-S1 disc", "spinal canal"]
+
+
+def test_a_structure_is_averaged_over_the_cases_that_have_it_and_no_others() -> None:
+    cases = [
+        case_scores("1", {"L5 vertebra": 0.8, "L4 vertebra": 0.6}),
+        case_scores("2", {"L5 vertebra": 0.4}),
+        case_scores("3", {"L4 vertebra": 0.0}),
+    ]
+    result = summarise(cases)
+    dice = {structure.structure: structure.averages["dice"] for structure in result.structures}
+    assert dice["L5 vertebra"] == Average(pytest.approx(0.6), num_averaged=2, num_one_empty=0, num_left_out=0)
+    assert dice["L4 vertebra"] == Average(pytest.approx(0.3), num_averaged=2, num_one_empty=1, num_left_out=0)
+    assert result.class_wise["dice"].mean == pytest.approx((0.6 + 0.3) / 2)
+    assert result.case_wise["dice"].mean == pytest.approx((0.7 + 0.4 + 0.0) / 3)
 
 
 def test_each_policy_gives_its_own_class_wise_means() -> None:

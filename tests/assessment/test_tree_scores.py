@@ -91,3 +91,16 @@ def test_a_summary_says_over_how_many_cases_each_mean_was_taken() -> None:
     assert averages["cldice"] == Average(0.5, num_averaged=2, num_one_empty=1, num_left_out=0)
     found = json.loads(json_text(summarise(cases)))["tree_averages"]["artery"]["centreline_precision"]
     assert found == {"mean": 1.0, "num_averaged": 1, "num_one_empty": 1, "num_left_out": 1}
+
+
+def test_each_tree_is_averaged_apart_and_one_that_no_reference_has_is_left_out() -> None:
+    whole = tubes(slice(2, 42), slice(2, 42))
+    only_vein = tubes(slice(0, 0), slice(2, 42))
+    halved = summarise([evaluate(only_vein, whole, case="a"), evaluate(whole, whole, case="b")])
+    for values in (halved.trees, halved.tree_averages):
+        assert {tree: metrics["cldice"].mean for tree, metrics in values.items()} == {
+            "artery": 0.5,
+            "vein": 1.0,
+        }
+    alone = summarise([evaluate(whole, only_vein, case="a"), evaluate(whole, only_vein, case="b")])
+    assert set(alone.tree_averages) == set(alone.trees) == {"vein"}

@@ -17,8 +17,8 @@ from nomina.bench.modes import Mode
 from nomina.bench.scans import ScoredScans
 from nomina.bench.sheet import Gaps
 from nomina.bench.table import Measured, Row, make_rows
+from nomina.bench.table_text import COLUMNS, csv_text, json_text, markdown_text, notes
 from nomina.bench.vessel_sheet import VESSEL_SHEET
-from nomina.bench.write_table import COLUMNS, csv_text, json_text, markdown_text, notes
 from nomina.language.vessel_prompts import VESSELS
 from nomina.learning.recipe import BlockRecipe, DataSource, TrainConfig
 from nomina.networks.la_caf import NOMINA
@@ -80,7 +80,6 @@ def rows() -> tuple[Row, ...]:
             measured("one-hot", "named", [case("a", 0.5, 0.6), case("b", 0.6, 0.4)], seed=1),
             measured("half", "named", [case("a", 0.5, 0.6), case("b", 0.5, 0.5)]),
         ],
-        CONFIG.control,
         CONFIG.controls,
     )
 

@@ -121,8 +121,9 @@ def test_a_hole_behind_the_pixels_is_not_read(
     tmp_path: Path, straight_grid: Grid, dicom_writer: Writer
 ) -> None:
     paths = dicom_writer(tmp_path, np.arange(320).reshape(8, 8, 5), straight_grid)
+    whole = read_volume(tmp_path)
     os.truncate(paths[0], 1 << 40)
-    assert read_volume(tmp_path).array.shape == (8, 8, 5)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, whole.array)
 
 
 def test_the_lost_end_of_a_stack_is_noticed(

@@ -185,9 +185,14 @@ def test_scans_that_are_not_sagittal_are_refused_by_name(
         normalise(volume, PREPARATION)
 
 
-def test_isotropic_scans_are_taken() -> None:
-    volume = Volume(np.random.default_rng(0).random((6, 7, 8)), sagittal_grid((6, 7, 8), (0.9, 0.9, 0.9)))
-    assert normalise(volume, PREPARATION)[0].shape == (6, 10, 12)
+def test_isotropic_scans_are_taken_slice_by_slice_like_thick_ones() -> None:
+    array = np.random.default_rng(0).random((6, 7, 8))
+    isotropic, thick = (
+        normalise(Volume(array, sagittal_grid(array.shape, (width_mm, 0.9, 0.9))), PREPARATION)[0]
+        for width_mm in (0.9, 4.0)
+    )
+    assert isotropic.shape == (6, 10, 12)
+    np.testing.assert_array_equal(isotropic, thick)
 
 
 def test_a_scan_of_one_value_is_refused() -> None:

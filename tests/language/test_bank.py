@@ -46,6 +46,15 @@ def test_a_missing_sentence_is_named_with_the_remedy(bank):
         bank.vectors_for(["the canal", "banana", "apple"])
 
 
+def test_exchanged_sentences_have_each_others_vectors_and_the_rest_keep_theirs(bank):
+    exchanged = bank.exchanged({TEXTS[0]: TEXTS[1], TEXTS[1]: TEXTS[0]})
+    np.testing.assert_array_equal(exchanged.vectors_for(TEXTS), VECTORS[[1, 0, 2]])
+    assert (exchanged.texts, exchanged.provenance) == (TEXTS, PROVENANCE)
+    np.testing.assert_array_equal(bank.vectors, VECTORS)
+    with pytest.raises(EncoderError, match="'banana'"):
+        bank.exchanged({"banana": TEXTS[0]})
+
+
 def test_similarity_is_the_cosine(bank):
     expected = [[1, 0.6, 0], [0.6, 1, 0], [0, 0, 1]]
     np.testing.assert_allclose(bank.similarity(), expected, atol=1e-6)

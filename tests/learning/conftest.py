@@ -305,7 +305,6 @@ def make_chests(
             kept = [value for value, name in truth.names.items() if name in shown]
             truth = replace(truth, array=np.where(np.isin(truth.array, kept), truth.array, 0))
             prepared = prepare_case(volume, truth, config)
-            assert prepared.labels is not None
             assert prepared.halves is not None
             for kind in ("image", "labels", "halves"):
                 write_array(folder, f"box{seed}", kind, getattr(prepared, kind))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from nomina.learning.block_batches import (
     open_chest_data,
 )
 from nomina.learning.block_sampling import BlockPlan, BlockSamplingConfig, draw_block
-from nomina.learning.prepared import PreparedDataset
+from nomina.learning.prepared import PreparedDataset, write_array
 from nomina.learning.recipe import DataSource, Recipe
 from nomina.learning.validity import Answer, answers
 
@@ -79,6 +80,64 @@ def test_blocks_are_centred_on_vessels_as_often_as_asked(data: ChestData) -> Non
         shares[share] = np.mean(found)
     assert shares[1.0] == 1.0
     assert shares[0.0] < 0.8
+
+
+@pytest.mark.parametrize("vessel_share", [0.0, 1.0])
+def test_the_middle_of_a_block_is_no_air_and_of_the_vessel_asked_for_where_the_scan_has_room(
+    data: ChestData, vessel_share: float
+) -> None:
+    cfg = BlockSamplingConfig(block_size=(8, 8, 8), vessel_share=vessel_share)
+    rng = np.random.default_rng(1)
+    num_free = 0
+    for plan in (draw_block(data.cases, data.case_weights, cfg, rng) for _ in range(60)):
+        index = data.cases[plan.case]
+        if all(0 < start < side - 8 for start, side in zip(plan.start, index.entry.shape, strict=True)):
+            image, answer = cut_block(index, plan, (8, 8, 8))
+            assert image[4, 4, 4] > 0
+            assert vessel_share == 0 or answer[:, 4, 4, 4].max() == Answer.there
+            num_free += 1
+    assert num_free > 20
+
+
+def test_distal_blocks_are_centred_on_vessels_that_fill_little_of_what_is_about_them(
+    tmp_path: Path, make_chests: Chests
+) -> None:
+    dataset = make_chests(tmp_path / "whole", count=1)
+    (entry,) = dataset.cases
+    labels = np.zeros(entry.shape, dtype=np.uint8)
+    labels[10:20, 10:20, 5:20] = labels[30, 14, 5:20] = (
+        dataset.config.structures.index("pulmonary artery") + 1
+    )
+    write_array(entry.folder, entry.id, "labels", labels)
+    chest = open_chest_data([DataSource(folder=str(entry.folder))], ("pulmonary artery",))
+    centres = {}
+    for share in (0.0, 1.0):
+        cfg = BlockSamplingConfig(block_size=(8, 8, 8), vessel_share=1.0, distal_share=share)
+        rng = np.random.default_rng(0)
+        plans = [draw_block(chest.cases, chest.case_weights, cfg, rng) for _ in range(60)]
+        centres[share] = np.array([plan.start for plan in plans]) + 4
+    filled = {
+        share: [(labels[tuple(slice(n - 2, n + 3) for n in centre)] > 0).mean() for centre in found]
+        for share, found in centres.items()
+    }
+    assert max(filled[1.0]) < 0.3
+    assert np.mean(filled[0.0]) > 0.6
+    # One voxel in a hundred is of the twig.
+    assert (centres[0.0][:, 0] == 30).sum() < 6 < (centres[1.0][:, 0] == 30).sum()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"block_size": (16, 7, 16)}, r"at least 8 along every axis, got \(16, 7, 16\)"),
+        ({"vessel_share": 1.1}, "must lie in 0 to 1, got 1.1 and 0.0"),
+        ({"distal_share": -0.1}, "must lie in 0 to 1, got .* and -0.1"),
+        ({"tile_overlap": 1.0}, "less than 1, got 1.0"),
+    ],
+)
+def test_impossible_blocks_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        BlockSamplingConfig(**wrong)
 
 
 def test_half_labelled_chests_know_one_half(tmp_path: Path, make_chests: Chests) -> None:

@@ -87,8 +87,8 @@ def test_dice_averages_over_the_classes_of_the_batch_alone() -> None:
 
 def test_coarser_logits_count_half_and_a_quarter_and_all_weights_sum_to_one() -> None:
     generator = torch.Generator().manual_seed(0)
-    target = torch.randint(0, 3, (1, 8, 8), generator=generator)
-    levels = [torch.randn(1, 3, side, side, generator=generator) for side in (8, 4, 2)]
+    target = torch.randint(0, 3, (1, 8, 16), generator=generator)
+    levels = [torch.randn(1, 3, side, 2 * side, generator=generator) for side in (8, 4, 2)]
     output = NetworkOutput(levels[0], coarse_logits=tuple(levels[1:]))
     nothing = torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool)
     parts = objective(output, target, *nothing, LossConfig(), 1.0)
@@ -138,6 +138,18 @@ def test_the_monai_form_is_monais_stock_class(random_case: tuple[Tensor, Tensor]
     cfg = LossConfig(is_monai_form=True, dice=0.7, focal=1.3, focal_gamma=1.5)
     stock = DiceFocalLoss(softmax=True, to_onehot_y=True, gamma=1.5, lambda_dice=0.7, lambda_focal=1.3)
     torch.testing.assert_close(dice_focal(logits, target, cfg), stock(logits, target[:, None]))
+
+
+def test_the_monai_form_takes_what_is_ignored_for_background_that_was_surely_found(
+    random_case: tuple[Tensor, Tensor],
+) -> None:
+    logits, target = random_case
+    target[:, 2:5, 3:] = IGNORED
+    cfg, known = LossConfig(is_monai_form=True), target != IGNORED
+    sure = torch.full_like(logits, -50.0)
+    sure[:, 0] = 50.0
+    expected = dice_focal(torch.where(known[:, None], logits, sure), torch.where(known, target, 0), cfg)
+    torch.testing.assert_close(dice_focal(logits, target, cfg), expected)
 
 
 def test_half_precision_logits_are_scored_in_full(random_case: tuple[Tensor, Tensor]) -> None:

@@ -122,6 +122,7 @@ def test_a_structure_on_neither_side_is_left_out_and_scans_are_averaged_first(
     scores = score((without_l4, without_l4), (without_canal, labels))
     assert scores["dice"] == pytest.approx((1 + 1 + 0.5 + 1 + 1) / 5)
     assert scores["dice_canal"] == pytest.approx(0.5)
+    assert score((without_canal, without_canal), (labels, labels))["dice_canal"] == 1.0
 
 
 def test_unknown_voxels_do_not_count(score: Callable[..., dict[str, float]], short_spine: Spine) -> None:

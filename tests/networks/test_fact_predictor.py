@@ -33,8 +33,11 @@ def test_where_something_lies_matters(predictor: FactPredictor) -> None:
 
 def test_a_batch_of_two_is_two_batches_of_one(predictor: FactPredictor) -> None:
     bottleneck = torch.randn(2, 12, 4, 6)
-    alone = torch.cat([predictor(bottleneck[[i]])[1] for i in range(2)])
-    torch.testing.assert_close(alone, predictor(bottleneck)[1])
+    statements, presence = predictor(bottleneck)
+    for image in range(2):
+        alone = predictor(bottleneck[[image]])
+        torch.testing.assert_close(alone[1], presence[[image]])
+        torch.testing.assert_close(alone[0], tuple(statement[[image]] for statement in statements))
 
 
 def test_one_query_reads_the_map_as_attention_does(predictor: FactPredictor) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from nomina.anatomy.schemes import (
     LabelScheme,
     load_scheme,
+    meaning_of_values,
     present_values,
     scheme_names,
     smallest_dtype,
@@ -43,14 +44,10 @@ class Conversion:
     """Structure name of each value that shows a structure which the border of the scan cuts."""
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain data; `structures` says what the values mean, as beside every label map of nomina."""
-        names = self.label_map.names
-        present = present_values(self.label_map.array)
+        """Plain data: what the values mean, and what became of those of before."""
         return {
             "format": FORMAT,
-            "scheme": self.label_map.scheme,
-            "structures": [{"label": value, "name": names[value]} for value in present if value in names],
-            "partial": [{"label": value, "name": name} for value, name in sorted(self.partial.items())],
+            **meaning_of_values(self.label_map, self.partial),
             "lost": list(self.lost),
             "notes": list(self.notes),
         }

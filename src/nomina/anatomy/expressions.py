@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nomina.anatomy.levels import EXTRA_LEVELS, with_extra_levels
+from nomina.anatomy.levels import EXTRA_LEVELS, levels_in, with_extra_levels
 from nomina.anatomy.structures import Structure, structure, vocabulary
 from nomina.errors import PromptError
 
@@ -79,11 +79,6 @@ def stack(*names: str) -> tuple[str, ...]:
         result += [name for name in (f"{above}-{level} disc",) if name in vocabulary()]
         result.append(f"{level} vertebra")
     return tuple(result)
-
-
-def levels_in(name: str) -> list[str]:
-    """Levels in the name of a vertebra or disc."""
-    return name.rpartition(" ")[0].split("-")
 
 
 def find_disc(first: str, last: str) -> str | None:

@@ -38,3 +38,8 @@ def levels_between(first: str, last: str) -> tuple[str, ...]:
 def levels_of(region: str) -> tuple[str, ...]:
     """Levels of one region (C, T, L or S) of a standard spine from the head."""
     return tuple(level for level in LEVELS if level[0] == region)
+
+
+def levels_in(name: str) -> list[str]:
+    """Levels in the name of a vertebra or disc, the upper one first: L4 and L5 of "L4-L5 disc"."""
+    return name.rpartition(" ")[0].split("-")

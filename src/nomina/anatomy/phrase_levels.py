@@ -15,13 +15,12 @@ from nomina.anatomy.expressions import (
     Expression,
     disc_between,
     find_disc,
-    levels_in,
     names_from_to,
     of_kind,
     several,
     single,
 )
-from nomina.anatomy.levels import LEVELS, REGIONS
+from nomina.anatomy.levels import LEVELS, REGIONS, levels_in
 from nomina.anatomy.phrase_items import Item
 from nomina.anatomy.structures import structure, vocabulary
 from nomina.errors import PromptError

@@ -17,7 +17,7 @@ from nomina.errors import ConfigError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.read import read_label_array
 from nomina.imaging.volume import LabelMap
-from nomina.plain_files import read_json
+from nomina.plain_files import json_object, read_json
 
 MAX_LABEL = 65535
 """Largest label value: label maps are stored in at most 16 bits."""
@@ -175,11 +175,7 @@ def read_label_map(path: Path | str, *, scheme: str | LabelScheme | None = None)
 
 def claimed_scheme(path: Path | str) -> str | None:
     """Name of the scheme that the JSON file beside a label map gives; None where it gives none we know."""
-    try:
-        data = read_json(sidecar_path(path))
-    except (OSError, ValueError):
-        return None
-    name = data.get("scheme") if isinstance(data, dict) else None
+    name = json_object(sidecar_path(path)).get("scheme")
     return name if name in scheme_names() else None
 
 
@@ -198,6 +194,22 @@ def partly_visible(label_map: LabelMap) -> dict[int, str]:
     names = {**kept, **label_map.names}
     present = present_values(label_map.array)
     return {value: names[value] for value in present if value in label_map.ignored and value in names}
+
+
+def meaning_of_values(label_map: LabelMap, partial: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What the values of a label map mean, as the JSON file beside it says and `read_label_map` reads it.
+
+    Args:
+        label_map: The label map as it is written.
+        partial: Structure of each value that shows it only in part; None: those of `partly_visible`.
+    """
+    names, present = label_map.names, present_values(label_map.array)
+    cut = partly_visible(label_map) if partial is None else partial
+    return {
+        "scheme": label_map.scheme,
+        "structures": [{"label": value, "name": names[value]} for value in present if value in names],
+        "partial": [{"label": value, "name": name} for value, name in sorted(cut.items())],
+    }
 
 
 def sidecar_path(path: Path | str) -> Path:

@@ -1,10 +1,16 @@
-"""What can be asked of a model beyond its classes: their sides, or the whole of which it knows the sides."""
+"""The two sides of a structure, and what can be asked of a model beyond its classes for their sake."""
 
 from collections.abc import Sequence
 
-from nomina.anatomy.structures import structure
+from nomina.anatomy.structures import structure, vocabulary
 
 SIDES = ("left", "right")
+
+
+def sides_of(name: str) -> dict[str, str]:
+    """The left and the right part of a structure, by side; empty where the vocabulary knows none."""
+    parts = {side: f"{side} {name}" for side in SIDES}
+    return parts if vocabulary().keys() >= set(parts.values()) else {}
 
 
 def nameable(classes: Sequence[str]) -> tuple[str, ...]:

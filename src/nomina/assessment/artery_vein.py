@@ -35,14 +35,6 @@ class CentrelineClasses:
         """Share of the length predicted as the other class; `nan` when there is none."""
         return self.swapped_mm / self.length_mm if self.length_mm else float("nan")
 
-    def __add__(self, other: "CentrelineClasses") -> "CentrelineClasses":
-        """Both lengths together: arteries and veins, or several cases."""
-        return CentrelineClasses(
-            self.right_mm + other.right_mm,
-            self.swapped_mm + other.swapped_mm,
-            self.missed_mm + other.missed_mm,
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class BranchVote:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nomina.anatomy.schemes import load_scheme, partly_visible, present_values, scheme_names
+from nomina.anatomy.schemes import load_scheme, meaning_of_values, present_values, scheme_names
 from nomina.assessment.artery_vein import vote_by_branch
 from nomina.assessment.tree_mask import tree_mask
 from nomina.assessment.tree_scores import TREES
@@ -40,19 +40,9 @@ class Voted:
     """Volume that each structure gave to the other tree."""
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain data; `structures` says what the values mean, as beside every label map of nomina."""
-        names = self.label_map.names
-        present = present_values(self.label_map.array)
+        """Plain data: what the values mean, and what the vote changed."""
         plain = {key: value for key, value in vars(self).items() if key != "label_map"}
-        return {
-            "format": FORMAT,
-            "scheme": self.label_map.scheme,
-            "structures": [{"label": value, "name": names[value]} for value in present if value in names],
-            "partial": [
-                {"label": value, "name": name} for value, name in partly_visible(self.label_map).items()
-            ],
-            **plain,
-        }
+        return {"format": FORMAT, **meaning_of_values(self.label_map), **plain}
 
 
 def vote_on_branches(label_map: LabelMap) -> Voted:

@@ -9,7 +9,7 @@ from nomina.anatomy.schemes import claimed_scheme, read_label_map, sidecar_path
 from nomina.assessment.statistics import patient_of
 from nomina.errors import CaseError, PromptError, SchemeError
 from nomina.imaging.volume import LabelMap
-from nomina.plain_files import read_json
+from nomina.plain_files import json_object
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Files that are looked at in a folder; two files belong together when their names agree up to these."""
@@ -65,11 +65,7 @@ def asked_for(prediction: Path) -> tuple[str, ...] | None:
         SchemeError: The file holds words that name nothing.
     """
     path = sidecar_path(prediction)
-    try:
-        data = read_json(path)
-    except (OSError, ValueError):
-        return None
-    prompts = data.get("prompts") if isinstance(data, dict) else None
+    prompts = json_object(path).get("prompts")
     if not prompts:
         return None
     try:

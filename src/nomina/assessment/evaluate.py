@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from nomina.anatomy.schemes import partly_visible, present_values
+from nomina.anatomy.sides import sides_of
 from nomina.anatomy.structures import Structure, vocabulary
 from nomina.assessment.metrics.empty_masks import EmptyPolicy, check_policy, found_in
 from nomina.assessment.metrics.identification import identified_vertebrae
@@ -122,8 +123,8 @@ def _is_asked(name: str, asked: Collection[str]) -> bool:
         if whole in asked:
             return True
         whole = _whole_of(whole, known)
-    sides = {part for part, found in known.items() if found.side and _whole_of(part, known) == name}
-    return bool(sides) and sides <= set(asked)
+    sides = sides_of(name).values()
+    return bool(sides) and all(side in asked for side in sides)
 
 
 def _cropped(prediction: LabelMap, reference: LabelMap) -> tuple[LabelMap, LabelMap]:

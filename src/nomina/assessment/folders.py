@@ -41,34 +41,6 @@ Watch = Callable[[Sequence[CaseFiles]], Iterable[CaseFiles]]
 """Hands cases on one by one, e.g. with a progress bar."""
 
 
-def score_files(
-    pairs: Sequence[CaseFiles], scoring: Scoring, *, watch: Watch = iter
-) -> tuple[CaseScores, ...]:
-    """Score each prediction against its reference.
-
-    Raises:
-        CaseError: A case has no prediction.
-        GridMismatchError: A prediction does not cover its reference's voxels.
-        VolumeError: A file cannot be read.
-        SchemeError: A file does not follow its scheme.
-    """
-    scores = []
-    for pair in watch(pairs):
-        prediction, reference = pair.read(scheme=scoring.scheme, prediction_scheme=scoring.prediction_scheme)
-        asked = asked_for(pair.prediction) if scoring.only_asked and pair.prediction else None
-        scores.append(
-            evaluate(
-                prediction,
-                reference,
-                policy=scoring.policy,
-                max_level=scoring.max_level,
-                asked=asked,
-                case=pair.case,
-            )
-        )
-    return tuple(scores)
-
-
 def evaluate_folders(
     predictions: Path,
     references: Path,
@@ -103,7 +75,7 @@ def evaluate_folders(
     scoring = scoring or Scoring()
     pairs = _paired(predictions, references, cases, allow_missing=allow_missing)
     apart = {pair.case for pair in select_cases(pairs, exclude)}
-    scores = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
+    scores = _scores(pairs, scoring, watch)
     return summarise(
         [score for score in scores if score.case not in apart],
         excluded=[score for score in scores if score.case in apart],
@@ -149,9 +121,28 @@ def compare_folder(
             f"{predictions} has a prediction of none of the cases {', '.join(lacking[:5])}; "
             f"give predictions of the same cases"
         )
-    others = score_files([pair for pair in pairs if pair.prediction is not None], scoring, watch=watch)
+    others = _scores(pairs, scoring, watch)
     shared = [scores for scores in first.cases if scores.case not in lacking]
     return compare(shared, others, seed=seed), lacking
+
+
+def _scores(pairs: Sequence[CaseFiles], scoring: Scoring, watch: Watch) -> list[CaseScores]:
+    """Scores of each prediction that is there."""
+    scores = []
+    for pair in watch([pair for pair in pairs if pair.prediction is not None]):
+        prediction, reference = pair.read(scheme=scoring.scheme, prediction_scheme=scoring.prediction_scheme)
+        asked = asked_for(pair.prediction) if scoring.only_asked and pair.prediction else None
+        scores.append(
+            evaluate(
+                prediction,
+                reference,
+                policy=scoring.policy,
+                max_level=scoring.max_level,
+                asked=asked,
+                case=pair.case,
+            )
+        )
+    return scores
 
 
 def _paired(

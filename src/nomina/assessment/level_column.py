@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from nomina.anatomy.levels import LEVELS_UPWARDS
+from nomina.anatomy.levels import LEVELS_UPWARDS, levels_in
 from nomina.assessment.spine_levels import SpineKind, spine_kind
 
 UNREACHABLE = 10_000
@@ -103,7 +103,7 @@ def _distances(names: tuple[str, ...], edges: list[tuple[str, str]]) -> Integer[
 
 def _typical_mm(name: str) -> float:
     """Typical height of the level whose vertebra the state is, or lies below."""
-    level = name.split(" ")[0].split("-")[0]
+    level = levels_in(name)[0]
     region, number = level[0], int(level[1:])
     if region == "L":
         return _TYPICAL_MM["L"][max(0, 5 - number)]

@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float
 
+from nomina.anatomy.levels import EXTRA_LEVELS, levels_in
 from nomina.assessment.level_chain import Chain, best_path, mixed_marginals
 from nomina.assessment.level_column import STAND_INS, UNREACHABLE, Column, column
 from nomina.assessment.spine_levels import SpineKind
@@ -128,7 +129,7 @@ class Given:
     end: LowerEnd = LowerEnd(0.0, "nothing is known about the sacrum")
     fixed: Mapping[int, str] = field(default_factory=dict)
     """Name that an instance must have, by its number from the bottom."""
-    extras: frozenset[str] = frozenset({"L6", "T13"})
+    extras: frozenset[str] = frozenset(EXTRA_LEVELS)
     """Extra vertebrae that the names may use; all of them count in the confidence."""
     shifts: Mapping[int, float] = field(default_factory=lambda: ALL_NAMES_OFF)
     """By how many levels all scores may be too low, with the chance of each."""
@@ -303,8 +304,8 @@ def _votes(instances: Sequence[SpineInstance], states: Column, shift: int) -> Fl
 
 
 def _nameable(states: Column, extras: frozenset[str]) -> Bool[np.ndarray, " s"]:
-    names = [name.split(" ")[0].split("-") for name in states.names]
-    return np.array([all(n in extras for n in levels if n in ("L6", "T13")) for levels in names])
+    levels = [levels_in(name) for name in states.names]
+    return np.array([all(n in extras for n in names if n in EXTRA_LEVELS) for names in levels])
 
 
 def _is_rudiment(instances: Sequence[SpineInstance]) -> bool:

@@ -70,14 +70,14 @@ class LabelledSpine:
     """What is odd about the instances, one sentence each."""
 
 
-def labelled_spine(label_map: LabelMap, partial: Mapping[int, str] | None = None) -> LabelledSpine:
+def labelled_spine(label_map: LabelMap, partial: Mapping[int, str]) -> LabelledSpine:
     """Mobile vertebrae and discs of a label map; a label that covers two bodies gives two instances.
 
     Args:
         label_map: Any scheme; its own names are the instances' scores.
         partial: Structure of each value that marks a vertebra as only partly visible.
     """
-    names = {**(partial or {}), **label_map.names}
+    names = {**partial, **label_map.names}
     kinds = {value: spine_kind(name) for value, name in names.items() if not name.startswith("S")}
     mobile = {value: kind for value, kind in kinds.items() if kind is not None}
     canal = [value for value, name in names.items() if name in ("spinal canal", "spinal cord")]
@@ -92,7 +92,7 @@ def labelled_spine(label_map: LabelMap, partial: Mapping[int, str] | None = None
     ]
     places = along_canal(np.array([part.centre_mm for part in parts]).reshape(-1, 3), canal_mm)
     parts = [parts[i] for i in np.argsort(places, kind="stable")]
-    parts = _cut_on_top(parts, partial or {})
+    parts = _cut_on_top(parts, partial)
     numbers = np.zeros(label_map.array.shape, dtype=np.int32)
     for number, part in enumerate(parts, start=1):
         numbers[tuple(part.voxels.T)] = number

@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from nomina.anatomy.schemes import LabelScheme, load_scheme, partly_visible, present_values, smallest_dtype
+from nomina.anatomy.levels import EXTRA_LEVELS
+from nomina.anatomy.schemes import (
+    LabelScheme,
+    load_scheme,
+    meaning_of_values,
+    partly_visible,
+    present_values,
+    smallest_dtype,
+)
 from nomina.assessment.level_anchors import Anchor, locate
 from nomina.assessment.level_column import UNREACHABLE, column
 from nomina.assessment.level_finding import (
     Given,
-    LevelFinding,
     LevelFindings,
     decided_by,
     gaps_about,
@@ -73,16 +80,10 @@ class Relevelled:
     """What is odd about the label map, one sentence each."""
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain data; `structures` says what the values mean, as beside every label map of nomina."""
-        present = present_values(self.label_map.array)
-        names = self.label_map.names
+        """Plain data: what the values mean, and how the levels came to their names."""
         return {
             "format": FORMAT,
-            "scheme": self.label_map.scheme,
-            "structures": [{"label": value, "name": names[value]} for value in present if value in names],
-            "partial": [
-                {"label": value, "name": name} for value, name in partly_visible(self.label_map).items()
-            ],
+            **meaning_of_values(self.label_map),
             "changed": [asdict(level) for level in self.levels if level.is_changed],
             "levels": [asdict(level) for level in self.levels],
             "decided_by": list(self.decided_by),
@@ -108,7 +109,7 @@ def relevel(label_map: LabelMap, anchors: Sequence[Anchor]) -> Relevelled:
     scheme = _scheme(label_map)
     spine = labelled_spine(label_map, scheme.partial)
     fixed = _fixed(anchors, spine, label_map)
-    extras = frozenset(n for n in ("L6", "T13") if f"{n} vertebra" in scheme.labels.values())
+    extras = frozenset(n for n in EXTRA_LEVELS if f"{n} vertebra" in scheme.labels.values())
     _refuse_unknown(anchors, scheme)
     _refuse_some_levels(spine, scheme)
     given = Given(spine.end, fixed, extras, ANY_SHIFT)
@@ -224,7 +225,7 @@ def _contradiction(
 
 def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) -> tuple[LevelChange, ...]:
     names = _names(spine, scheme)
-    has_extra = [level.name for level in found.levels if level.name.split(" ")[0] in ("L6", "T13")]
+    has_extra = [level.name for level in found.levels if level.name.split(" ")[0] in EXTRA_LEVELS]
     values = _values(scheme, has_extra)
     partial = {name: value for value, name in scheme.partial.items()}
     changes = []
@@ -235,7 +236,17 @@ def _changes(spine: LabelledSpine, found: LevelFindings, scheme: LabelScheme) ->
                 f"label {value} would become {level.name}, for which scheme {scheme.name} has no value; "
                 f"{CONVERT}"
             )
-        changes.append(_change(value, names[value], new, instance.volume_ml, level))
+        change = LevelChange(
+            label=value,
+            name=names[value],
+            new_label=new,
+            new_name=level.name,
+            volume_ml=round(instance.volume_ml, 3),
+            confidence=round(level.confidence, 3),
+            other=level.other,
+            other_confidence=round(level.other_confidence, 3),
+        )
+        changes.append(change)
     return tuple(changes)
 
 
@@ -251,16 +262,3 @@ def _values(scheme: LabelScheme, extra: Sequence[str]) -> Mapping[str, int]:
     """Value of each name in a file that holds these extra vertebrae."""
     present = [value for value, name in scheme.labels.items() if name in extra]
     return {name: value for value, name in scheme.names_in(present).items()}
-
-
-def _change(value: int, name: str, new: int, volume_ml: float, level: LevelFinding) -> LevelChange:
-    return LevelChange(
-        value,
-        name,
-        new,
-        level.name,
-        round(volume_ml, 3),
-        round(level.confidence, 3),
-        level.other,
-        round(level.other_confidence, 3),
-    )

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from nomina.anatomy.levels import LEVELS_UPWARDS
+from nomina.anatomy.levels import LEVELS_UPWARDS, levels_in
 
 SpineKind = Literal["vertebra", "disc"]
 
@@ -29,8 +29,7 @@ def spine_rank(structure: str) -> int | None:
     kind = spine_kind(structure)
     if kind is None:
         return None
-    levels = structure.rsplit(" ", 1)[0].split("-")
-    ranks = [_RANKS.get(level) for level in levels]
+    ranks = [_RANKS.get(level) for level in levels_in(structure)]
     if kind == "vertebra":
         return ranks[0] if len(ranks) == 1 else None
     if len(ranks) != 2 or ranks[0] is None or ranks[1] is None or ranks[0] != ranks[1] + 1:

@@ -196,7 +196,7 @@ def one_policy(cases: Sequence[CaseScores]) -> EmptyPolicy:
     policy, *others = {case.policy for case in cases}
     if others:
         names = ", ".join(sorted([policy, *others]))
-        raise ConfigError(f"the cases were scored under different policies ({names})")
+        raise ConfigError(f"the cases were scored under different policies ({names}); score all under one")
     return policy
 
 
@@ -278,11 +278,9 @@ def _label_free_summary(
     cases: Sequence[CaseScores], group: LabelFreeGroup, estimate: _Estimator
 ) -> LabelFreeSummary:
     scores = [case.label_free.group(group) for case in cases]
-    dice = np.array([[score.dice] for score in scores])
-    asd_mm = np.array([[score.asd_mm] for score in scores])
     return LabelFreeSummary(
-        dice=estimate(lambda weights: mean_over_cases(dice, weights)[:, 0]),
-        asd_mm=estimate(lambda weights: mean_over_cases(asd_mm, weights)[:, 0]),
+        dice=estimate(partial(_mean_of_column, np.array([score.dice for score in scores]))),
+        asd_mm=estimate(partial(_mean_of_column, np.array([score.asd_mm for score in scores]))),
         num_detected=sum(score.num_detected for score in scores),
         num_reference=sum(score.num_reference for score in scores),
     )

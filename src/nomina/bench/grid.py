@@ -170,9 +170,9 @@ def expand(cfg: GridConfig) -> tuple[Run, ...]:
     return runs
 
 
-def scoring_of(cfg: GridConfig, scheme: str) -> Scoring:
-    """How the predictions of a grid are scored: they are written in the scheme `nomina`."""
-    return Scoring(scheme, "nomina", cfg.policy, cfg.max_level)
+def scoring_of(cfg: GridConfig) -> Scoring:
+    """How predictions, written in the scheme `nomina`, are scored; each reference brings its scheme."""
+    return Scoring(prediction_scheme="nomina", policy=cfg.policy, max_level=cfg.max_level)
 
 
 def cases_of(run: Run, cases: tuple[Case, ...]) -> tuple[Case, ...]:

@@ -17,7 +17,7 @@ from nomina.assessment.evaluate import evaluate
 from nomina.assessment.folders import Scoring
 from nomina.assessment.scores import CaseScores
 from nomina.bench.modes import Mode
-from nomina.bench.scans import prediction_path, read_reference
+from nomina.bench.scans import read_reference
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.volume import LabelMap
 from nomina.imaging.write import write
@@ -82,7 +82,7 @@ def measure(
         cases: Scans with references, none of which it was trained on.
         modes: Inference modes; "best_shift" after the mode whose masks it renames.
         folder: Folder `modes` of the run.
-        scoring: How predictions are scored; its scheme is set to that of each case.
+        scoring: How predictions are scored; the scheme of references is that of each case.
         maker: The network.
         say: Told what is done.
 
@@ -93,7 +93,7 @@ def measure(
     """
     for mode in modes:
         for index, case in enumerate(cases):
-            stamp = _stamp(maker, replace(scoring, scheme=case.scheme))
+            stamp = _stamp(maker, scoring, case)
             if _read(folder / mode, case, stamp) is not None:
                 continue
             say(f"{mode}: {case.id}")
@@ -119,10 +119,15 @@ def read_measured(
     """
     found = []
     for case in cases:
-        record = _read(folder / mode, case, _stamp(maker, replace(scoring, scheme=case.scheme)))
+        record = _read(folder / mode, case, _stamp(maker, scoring, case))
         if record is not None:
             found.append(record)
     return tuple(found)
+
+
+def prediction_path(folder: Path, case: Case) -> Path:
+    """Where the prediction for a case lies in the folder of a mode."""
+    return folder / f"{case.id}.nii.gz"
 
 
 def _score(server: Server, path: Path, case: Case, scoring: Scoring) -> CaseScores:
@@ -144,9 +149,9 @@ def _read(folder: Path, case: Case, stamp: dict[str, Any]) -> ModeScores | None:
         return None
 
 
-def _stamp(maker: Maker, scoring: Scoring) -> dict[str, Any]:
+def _stamp(maker: Maker, scoring: Scoring, case: Case) -> dict[str, Any]:
     """What scores depend on beside the files of a case."""
-    options = asdict(scoring)
+    options = asdict(replace(scoring, scheme=case.scheme))
     # Every mode is asked for everything, so this changes no score.
     del options["only_asked"]
     return {**asdict(maker), **options}

@@ -17,12 +17,11 @@ from nomina.bench.grid import GridConfig, Run, cases_of, expand, scoring_of
 from nomina.bench.measure import Maker, Server, measure, read_measured
 from nomina.bench.scans import open_scans
 from nomina.bench.sheet import Gaps
-from nomina.bench.sheets import sheet_of
 from nomina.bench.spine_modes import SpineServer
 from nomina.bench.table import Measured, Row, make_rows
+from nomina.bench.table_text import csv_text, json_text, markdown_text, sheet_of
 from nomina.bench.vessel_modes import VesselServer
 from nomina.bench.words import make_word_table, missing_words, word_table_path
-from nomina.bench.write_table import csv_text, json_text, markdown_text
 from nomina.config import parse_config
 from nomina.errors import CheckpointError, ConfigError
 from nomina.imaging.files import write_text_atomic
@@ -36,9 +35,6 @@ from nomina.networks.contract import HASHED_FILES, digest_of
 from nomina.plain_files import read_json
 
 logger = logging.getLogger(__name__)
-
-PLACEHOLDER_SCHEME = "nomina"
-"""Every case brings its own scheme; scoring options need one before any case is seen."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def run_grid(
         if steps_done(run, out) < run.recipe.train.steps:
             _make_words(cfg, run)
             fit(run.recipe, _folder(run, out), accelerator=accelerator, devices=1)
-        _measure(cfg, run, out, cases_of(run, cases), _device(accelerator))
+        _measure(cfg, run, out, cases_of(run, cases), accelerator)
         write_table(cfg, out)
     return write_table(cfg, out)
 
@@ -127,7 +123,7 @@ def write_table(cfg: GridConfig, out: Path) -> tuple[Row, ...]:
     """
     runs, cases = expand(cfg), open_scans(cfg.test)
     measured = [found for run in runs for found in _measured(cfg, run, out, cases_of(run, cases))]
-    rows, found_gaps = make_rows(measured, cfg.control, cfg.controls), gaps(cfg, out)
+    rows, found_gaps = make_rows(measured, cfg.controls), gaps(cfg, out)
     sheet = sheet_of(runs[0].recipe)
     out.mkdir(parents=True, exist_ok=True)
     write_text_atomic(out / "table.csv", csv_text(sheet, rows))
@@ -213,7 +209,7 @@ def _measure(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case], device
         cases,
         run.modes,
         folder,
-        scoring_of(cfg, PLACEHOLDER_SCHEME),
+        scoring_of(cfg),
         maker=_maker(run, segmenter.checkpoint.digest),
         say=logger.info,
     )
@@ -244,10 +240,9 @@ def _measured(cfg: GridConfig, run: Run, out: Path, cases: Sequence[Case]) -> li
     if record is None or steps_done(run, out) < run.recipe.train.steps:
         return []
     maker = _maker(run, digest_of(record.files))
-    scoring = scoring_of(cfg, PLACEHOLDER_SCHEME)
     found = []
     for mode in run.modes:
-        scores = read_measured(maker, cases, mode, _folder(run, out) / "modes", scoring)
+        scores = read_measured(maker, cases, mode, _folder(run, out) / "modes", scoring_of(cfg))
         if scores:
             found.append(Measured(run, mode, scores, len(record.training_patients), record.num_phantoms))
     return found
@@ -266,7 +261,3 @@ def _chosen(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:
 
 def _folder(run: Run, out: Path) -> Path:
     return out / "runs" / run.name
-
-
-def _device(accelerator: str) -> str:
-    return {"auto": "auto", "cpu": "cpu"}.get(accelerator, "cuda")

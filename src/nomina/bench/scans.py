@@ -6,7 +6,6 @@ on the voxels of the prepared dataset, as the authors of LA-CAF did. Files are s
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from nomina.language.vessel_prompts import VESSELS
 from nomina.learning.cases import Case
 from nomina.learning.datasets.folder import folder_cases
 from nomina.learning.datasets.spider import spider_cases
-from nomina.learning.prepared import IGNORED, PreparedEntry, open_prepared
+from nomina.learning.prepared import IGNORED, PreparedEntry, array_path, open_prepared
 from nomina.learning.validity import Answer, answer_table
 
 
@@ -69,11 +68,6 @@ def read_reference(case: Case) -> LabelMap:
     return read_label_map(case.label_map_path, scheme=case.scheme)
 
 
-def prediction_path(folder: Path, case: Case) -> Path:
-    """Where the prediction for a case lies in the folder of a mode."""
-    return folder / f"{case.id}.nii.gz"
-
-
 def has_whole_vessels(case: Case) -> bool:
     """Whether arteries and veins of both lungs were annotated, so that background says there is none."""
     if case.annotated is None:
@@ -93,8 +87,8 @@ def _prepared_cases(folder: str) -> tuple[Case, ...]:
         Case(
             id=entry.id,
             patient=entry.patient,
-            volume_path=entry.folder / f"{entry.id}.image.npy",
-            label_map_path=entry.folder / f"{entry.id}.labels.npy",
+            volume_path=array_path(entry.folder, entry.id, "image"),
+            label_map_path=array_path(entry.folder, entry.id, "labels"),
             scheme="prepared",
             dataset=entry.dataset,
             doubtful=entry.doubtful,

@@ -21,17 +21,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from nomina.anatomy.schemes import read_label_map
 from nomina.assessment.best_shift import best_shift
 from nomina.assessment.spine_levels import spine_kind, spine_rank
+from nomina.bench.measure import prediction_path
 from nomina.bench.modes import HONEST_MODES, Mode
-from nomina.bench.scans import prediction_path, read_reference, read_scan
+from nomina.bench.scans import read_reference, read_scan
 from nomina.errors import ConfigError
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.segmenter import Segmenter
-from nomina.language.bank import PromptBank
 from nomina.language.facts import Facts, facts_from_label_map, shifted_facts
 from nomina.language.prompts import NUM_PARAPHRASES, all_said, channel_view, image_statements, said_choices
 from nomina.learning.cases import Case
@@ -78,7 +76,7 @@ class SpineServer:
     @cached_property
     def _facts(self) -> list[tuple[ReferenceFacts, bool]]:
         """Facts of each reference and of another patient's, and whether the two can be told apart."""
-        own = [reference_facts(read_reference(case), case.sequence) for case in self.cases]
+        own = [facts_from_label_map(read_reference(case), sequence=case.sequence) for case in self.cases]
         patients = [case.patient for case in self.cases]
         if len(set(patients)) < 2:
             return [(ReferenceFacts(facts, facts), False) for facts in own]
@@ -142,14 +140,12 @@ def with_shifted_classes(segmenter: Segmenter) -> Segmenter:
     The highest hears that about the lowest.
     """
     checkpoint = segmenter.checkpoint
-    bank = checkpoint.bank
-    vectors = np.array(bank.vectors)
-    for paraphrase in range(NUM_PARAPHRASES):
-        for name, heard in _next_levels(checkpoint.structures).items():
-            row = bank.texts.index(channel_view(name, paraphrase))
-            vectors[row] = bank.vectors_for([channel_view(heard, paraphrase)])[0]
-    shifted = PromptBank(bank.texts, vectors, bank.provenance)
-    return replace(segmenter, checkpoint=replace(checkpoint, bank=shifted))
+    heard = {
+        channel_view(name, paraphrase): channel_view(other, paraphrase)
+        for name, other in _next_levels(checkpoint.structures).items()
+        for paraphrase in range(NUM_PARAPHRASES)
+    }
+    return replace(segmenter, checkpoint=replace(checkpoint, bank=checkpoint.bank.exchanged(heard)))
 
 
 def other_facts(
@@ -179,11 +175,6 @@ def other_facts(
         if said_choices(all_said(candidate), statements) != own:
             return candidate, True
     return others[0], False
-
-
-def reference_facts(reference: LabelMap, sequence: str | None) -> Facts:
-    """What a reference says is visible: for stamped modes alone."""
-    return facts_from_label_map(reference, sequence=sequence)
 
 
 def _next_levels(structures: Sequence[str]) -> dict[str, str]:

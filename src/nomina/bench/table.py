@@ -6,7 +6,6 @@ so that all seeds of a patient come and go together.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
@@ -42,8 +41,6 @@ class Row:
     """A to E or X; empty for other modes."""
     stamp: str
     """What must be said beside the numbers; empty for honest modes."""
-    patients: int | None
-    """Training patients asked for; None: all."""
     num_training_patients: tuple[int, ...]
     """Training patients of the runs, each number once."""
     num_phantoms: int
@@ -89,17 +86,14 @@ class Row:
 _Key = tuple[str, Mode, int | None, bool, bool]
 
 
-def make_rows(
-    measured: Sequence[Measured], control: str, controls: Mapping[str, str] = MappingProxyType({})
-) -> tuple[Row, ...]:
+def make_rows(measured: Sequence[Measured], controls: Mapping[str, str]) -> tuple[Row, ...]:
     """Rows in the order of variants as they first appear, then patients, then modes.
 
     Args:
         measured: Finished runs, each in each of its modes, with at least one case.
-        control: Variant that the others are compared with: in the mode `none`, or `predicted` or `named`
-            where it hears words, at the same number of training patients and with the same phantoms. Swapped
-            words are compared with the right ones of the same networks.
-        controls: Variants that are compared with another one.
+        controls: Variant that each is compared with: in the mode `none`, or `predicted` or `named` where it
+            hears words, at the same number of training patients and with the same phantoms. Swapped words are
+            compared with the right ones of the same networks.
     """
     groups: dict[_Key, list[Measured]] = {}
     for one in measured:
@@ -107,7 +101,7 @@ def make_rows(
             groups.setdefault(_key(one), []).append(one)
     order = list(dict.fromkeys(one.run.variant for one in measured))
     keys = sorted(groups, key=lambda key: _place(key, order))
-    return tuple(_row(groups[key], _control_of(key, groups, controls.get(key[0], control))) for key in keys)
+    return tuple(_row(groups[key], _control_of(key, groups, controls[key[0]])) for key in keys)
 
 
 def _key(one: Measured) -> _Key:
@@ -148,7 +142,6 @@ def _row(group: Sequence[Measured], control: Sequence[Measured] | None) -> Row:
         mode=mode,
         letter=LETTERS.get(mode, ""),
         stamp=STAMPS.get(mode, ""),
-        patients=run.patients,
         num_training_patients=tuple(sorted({one.num_training_patients for one in group})),
         num_phantoms=group[0].num_phantoms,
         seeds=tuple(seeds),
@@ -158,7 +151,7 @@ def _row(group: Sequence[Measured], control: Sequence[Measured] | None) -> Row:
         dice_of_seed={seed: _dice_of_seed(group, seed) for seed in seeds},
         gain=None if control is None else _gain(group, control),
         against="" if control is None else _named(control[0], run),
-        half_labelled=run.split_source.half_labelled if any(s.split for s in run.recipe.data) else 0.0,
+        half_labelled=run.split_source.half_labelled,
         num_wrong=sum(case.is_wrong for one in group for case in one.cases),
     )
 

@@ -21,8 +21,7 @@ from nomina.errors import CheckpointError
 from nomina.imaging.ct_preparation import IGNORED
 from nomina.imaging.volume import LabelMap
 from nomina.inference.segmenter import Segmenter
-from nomina.language.bank import PromptBank
-from nomina.language.vessel_prompts import VesselWording, num_wordings, vessel_sentence
+from nomina.language.vessel_prompts import num_wordings, vessel_sentence
 from nomina.learning.cases import Case
 from nomina.networks.la_caf import LACAFConfig
 
@@ -59,15 +58,13 @@ def with_swapped_words(segmenter: Segmenter) -> Segmenter:
         raise CheckpointError(
             f"checkpoint {checkpoint.name} holds no la_caf network: it has no words to swap"
         )
-    bank, wording = checkpoint.bank, checkpoint.config.network.wording
-    swapped = _counterparts(checkpoint.structures)
-    vectors = np.array(bank.vectors)
-    for paraphrase in range(num_wordings(wording)):
-        for name, other in swapped.items():
-            row = bank.texts.index(vessel_sentence(name, wording, paraphrase))
-            vectors[row] = _vector(bank, other, wording, paraphrase)
-    words = PromptBank(bank.texts, vectors, bank.provenance)
-    return replace(segmenter, checkpoint=replace(checkpoint, bank=words))
+    wording = checkpoint.config.network.wording
+    heard = {
+        vessel_sentence(name, wording, paraphrase): vessel_sentence(other, wording, paraphrase)
+        for name, other in _counterparts(checkpoint.structures).items()
+        for paraphrase in range(num_wordings(wording))
+    }
+    return replace(segmenter, checkpoint=replace(checkpoint, bank=checkpoint.bank.exchanged(heard)))
 
 
 def folded(label_map: LabelMap) -> LabelMap:
@@ -81,10 +78,6 @@ def folded(label_map: LabelMap) -> LabelMap:
         array[tree_mask(label_map, tree)] = structure(whole).label
     array[np.isin(label_map.array, list(label_map.ignored))] = IGNORED
     return replace(label_map, array=array, names=names, scheme="nomina", ignored=frozenset({IGNORED}))
-
-
-def _vector(bank: PromptBank, name: str, wording: VesselWording, paraphrase: int) -> np.ndarray:
-    return bank.vectors_for([vessel_sentence(name, wording, paraphrase)])[0]
 
 
 def _counterparts(structures: Sequence[str]) -> dict[str, str]:

@@ -29,11 +29,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _bench() -> None:
-    """Train and measure a grid of networks and inference modes, and make one table."""
-
-
 GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid, a YAML file.", show_default=False)]
 Out = Annotated[
     Path,
@@ -145,8 +140,7 @@ def _print_plan(state: "Sequence[Progress]") -> None:
 def _print_rows(cfg: "GridConfig", rows: "Sequence[Row]", out: Path) -> None:
     from nomina.bench.grid import expand
     from nomina.bench.run import gaps
-    from nomina.bench.sheets import sheet_of
-    from nomina.bench.write_table import notes
+    from nomina.bench.table_text import notes, sheet_of
 
     console, sheet = table_console(WIDTH), sheet_of(expand(cfg)[0].recipe)
     for board in sheet.boards(rows):

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from nomina.cli.evaluate_report import print_evaluation
 from nomina.cli.options import known_policy, known_scheme
-from nomina.errors import OutputError
+from nomina.cli.tables import refuse_output
 
 if TYPE_CHECKING:
     from nomina.assessment.case_files import CaseFiles
@@ -99,7 +99,7 @@ def evaluate(
         scheme, prediction_scheme, check_policy(policy), max_level or None, only_asked=not all_structures
     )
     if output is not None:
-        _check_output(output)
+        refuse_output(output, [".csv"], output.with_suffix(".json"))
     evaluation = evaluate_folders(
         predictions,
         references,
@@ -132,21 +132,6 @@ def evaluate(
 def _watch(pairs: "Sequence[CaseFiles]") -> "Iterable[CaseFiles]":
     talk = Console(stderr=True)
     return track(pairs, "scoring", console=talk, transient=True, disable=not talk.is_terminal)
-
-
-def _check_output(output: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    from nomina.reporting.sidecar import describes_label_map
-
-    if output.suffix != ".csv":
-        raise OutputError(f"{output} must end in .csv; the JSON file beside it takes the same name")
-    beside = output.with_suffix(".json")
-    if describes_label_map(beside):
-        raise OutputError(f"{beside} describes a label map; {output} would replace it, choose another name")
-    if not output.parent.is_dir():
-        raise OutputError(
-            f"{output} cannot be written: folder {output.parent} does not exist; create it first"
-        )
 
 
 def _write(evaluation: "Evaluation", comparison: "Comparison | None", output: Path) -> None:

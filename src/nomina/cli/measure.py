@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nomina.cli.options import TableAsJson, known_scheme
-from nomina.cli.tables import table_console
+from nomina.cli.tables import refuse_output, table_console
 
 if TYPE_CHECKING:
     from nomina.assessment.measurements.measurement import Measurement
@@ -45,7 +45,7 @@ def measure(
     from nomina.imaging.files import write_text_atomic
 
     if output is not None:
-        _check_output(output)
+        refuse_output(output, SUFFIXES)
     given = read_label_map(label_map, scheme=None if scheme is None else load_scheme(scheme))
     found = measure_all(given, None if lungs is None else _read_lungs(lungs))
     if output is not None:
@@ -81,21 +81,6 @@ def rounded(value: float) -> str:
     """At least three digits, at most two of them decimals: nothing here is more exact."""
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:.{decimals}f}"
-
-
-def _check_output(output: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    from nomina.errors import OutputError
-    from nomina.reporting.sidecar import describes_label_map
-
-    if output.suffix not in SUFFIXES:
-        raise OutputError(f"{output} must end in {' or '.join(SUFFIXES)}")
-    if describes_label_map(output):
-        raise OutputError(f"{output} describes a label map and would be replaced; choose another name")
-    if not output.parent.is_dir():
-        raise OutputError(
-            f"{output} cannot be written: folder {output.parent} does not exist; create it first"
-        )
 
 
 def _read_lungs(path: Path) -> "LabelMap":

@@ -13,7 +13,7 @@ from jaxtyping import Integer
 from nomina.errors import ConfigError
 from nomina.imaging.dicom_series import is_dicom_file
 from nomina.imaging.segmentation import Segmentation
-from nomina.plain_files import read_json
+from nomina.plain_files import json_object, read_json
 
 FORMAT = "nomina-run-1"
 """Name and version of the file's layout."""
@@ -66,9 +66,12 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         card = read_json(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as a run card: {error}") from error
-    if not _is_card(card):
-        raise ConfigError(f"{path} is no run card: expected a JSON file of format {FORMAT!r}")
+        raise ConfigError(f"{path} cannot be read as a run card: {error}; copy it again") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ConfigError(
+            f"{path} is no run card: expected a JSON file of format {FORMAT!r}, as `nomina segment --card` "
+            f"writes it"
+        )
     missing = [part for part in _PARTS if not isinstance(card.get(part), dict)]
     if missing:
         raise ConfigError(f"the run card {path} lacks {', '.join(missing)}; copy it again")
@@ -77,15 +80,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def is_card_file(path: Path) -> bool:
     """Whether a file is a run card."""
-    try:
-        data = read_json(path)
-    except (OSError, ValueError):
-        return False
-    return _is_card(data)
-
-
-def _is_card(data: Any) -> bool:
-    return isinstance(data, Mapping) and data.get("format") == FORMAT
+    return bool(json_object(path).get("format") == FORMAT)
 
 
 def scan_sha256(scan: Path) -> str:

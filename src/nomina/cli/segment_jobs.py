@@ -186,7 +186,7 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, suffix: str, *, card:
             f"there are {len(sources)} scans, and a card is written beside each label map: give a name for "
             f"the cards without a folder, such as {card.name}"
         )
-    if output is not None and not output.is_dir() and _has_suffix(output, WRITE_SUFFIXES):
+    if output is not None and not output.is_dir() and output.name.lower().endswith(WRITE_SUFFIXES):
         if len(sources) > 1:
             raise OutputError(f"{output} is one file, but there are {len(sources)} scans; give a folder")
         jobs = [Job(sources[0], output)]
@@ -299,7 +299,3 @@ def _check_writable(folder: Path) -> None:
         raise OutputError(
             f"{folder} cannot be written to: {error.strerror}; choose another folder"
         ) from error
-
-
-def _has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
-    return path.name.lower().endswith(tuple(suffixes))

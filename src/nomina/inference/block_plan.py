@@ -5,6 +5,7 @@ by plane. So there is nothing to choose: a scan fits, or it is refused with what
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from nomina.errors import VolumeError
 from nomina.inference.plan import (
@@ -13,7 +14,6 @@ from nomina.inference.plan import (
     WARM_UP_BYTES,
     ExpectedMemory,
     peak_bytes,
-    product,
     resident_bytes,
     size,
     structures,
@@ -105,7 +105,7 @@ def plan_block_memory(
 
 
 def _stages(scan: BlockScan, tile_bytes: float) -> dict[str, int]:
-    num_voxels, prepared = product(scan.shape), FLOAT * product(scan.prepared_shape)
+    num_voxels, prepared = prod(scan.shape), FLOAT * prod(scan.prepared_shape)
     # Resampled along two axes, the scan has its own planes of the network's size.
     planes = FLOAT * scan.shape[0] * scan.prepared_shape[1] * scan.prepared_shape[2]
     tile = int(NETWORK_SLACK * tile_bytes)

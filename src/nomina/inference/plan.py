@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -239,8 +240,8 @@ def peak_bytes() -> int:
 
 
 def _stages(scan: ScanSize, pixel_bytes: float, look: int, slices: int) -> dict[str, int]:
-    num_voxels = product(scan.shape)
-    prepared = FLOAT * product(scan.prepared_shape)
+    num_voxels = prod(scan.shape)
+    prepared = FLOAT * prod(scan.prepared_shape)
     height = _padded(scan.prepared_shape[2], scan.divisor)
     per_column = NETWORK_SLACK * pixel_bytes * height
     whole, window = (_padded(px, scan.divisor) for px in (scan.prepared_shape[1], scan.window_px))
@@ -283,8 +284,3 @@ def _peak_of(plan: MemoryPlan, num_slices: int, pixel_bytes: float) -> int:
 
 def _padded(size_px: int, divisor: int) -> int:
     return -(-size_px // divisor) * divisor
-
-
-def product(shape: tuple[int, int, int]) -> int:
-    """Voxels of a grid."""
-    return shape[0] * shape[1] * shape[2]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
-from nomina.anatomy.levels import LEVELS_UPWARDS
+from nomina.anatomy.levels import LEVELS_UPWARDS, levels_in
 from nomina.assessment.calibration import SURE_SCORE, VerdictCalibration
 from nomina.assessment.level_finding import LevelFinding
 from nomina.assessment.spine_levels import level_shift, spine_kind, spine_rank
@@ -250,11 +250,11 @@ def _other_name(name: str, disc: LevelFinding) -> str | None:
         None where it would keep its name, or where the ladder of levels ends before.
     """
     kind = spine_kind(name)
-    here, there = (text.removesuffix(" disc").split("-") for text in (disc.name, disc.other))
+    here, there = (levels_in(text) for text in (disc.name, disc.other))
     moved = dict(zip(here, there, strict=True))
     shift = level_shift(disc.name, disc.other)  # None where an extra vertebra is in doubt
     levels = []
-    for level in name.removesuffix(f" {kind}").split("-"):
+    for level in levels_in(name):
         place = LEVELS_UPWARDS.index(level) + (shift or 0)
         if level not in moved and (shift is None or not 0 <= place < len(LEVELS_UPWARDS)):
             return None

@@ -12,7 +12,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +107,20 @@ class PromptBank:
                 f"nomina.language.encoders.build_bank(load_encoder({self.provenance.encoder!r}), texts)"
             )
         return self.vectors[[self._rows[text] for text in texts]]
+
+    def exchanged(self, heard: Mapping[str, str]) -> "PromptBank":
+        """The same sentences, some of which have the vectors of others.
+
+        Args:
+            heard: For each sentence that gets another vector, the sentence whose vector it is.
+
+        Raises:
+            EncoderError: A sentence is not in the bank.
+        """
+        # Asked for by themselves: a sentence that is not here would change nothing, unseen.
+        self.vectors_for(tuple(heard))
+        vectors = self.vectors_for([heard.get(text, text) for text in self.texts])
+        return PromptBank(self.texts, vectors, self.provenance)
 
     def similarity(
         self, texts: Sequence[str] | None = None, *, centred: bool = False

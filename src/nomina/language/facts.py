@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Integer
 
-from nomina.anatomy.levels import levels_of
+from nomina.anatomy.levels import levels_in, levels_of
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import PromptError
 from nomina.imaging.volume import LabelMap
@@ -134,7 +134,7 @@ def bottom_to_top(names: Iterable[str], kind: Kind) -> tuple[str, ...]:
 def is_supernumerary(name: str) -> bool:
     """True for T13, L6 and their discs: most people do not have them."""
     if name.endswith(" disc"):
-        return any(is_supernumerary(f"{level} vertebra") for level in _levels(name))
+        return any(is_supernumerary(f"{level} vertebra") for level in levels_in(name))
     above = vocabulary()[name].above
     return above is not None and vocabulary()[above].below != name
 
@@ -188,7 +188,7 @@ def shifted_facts(facts: Facts, step: int) -> Facts:
 def _places_on(ladder: Sequence[str], facts: Facts) -> tuple[set[int], set[int]]:
     """Place of each vertebra, and of the vertebra above each disc, counted from the bottom."""
     vertebrae = {ladder.index(name.removesuffix(" vertebra")) for name in facts.vertebrae}
-    return vertebrae, {ladder.index(_levels(name)[0]) for name in facts.discs}
+    return vertebrae, {ladder.index(levels_in(name)[0]) for name in facts.discs}
 
 
 def _renamed(facts: Facts, ladder: Sequence[str], vertebrae: set[int], discs: set[int]) -> Facts:
@@ -210,16 +210,12 @@ def _places(kind: Kind) -> Mapping[str, int]:
 
 def _ladder(facts: Facts) -> list[str]:
     """Levels of this spine from bottom to top: the usual ones and the extra ones that the facts name."""
-    named = {*facts.vertebrae, *(f"{level} vertebra" for disc in facts.discs for level in _levels(disc))}
+    named = {*facts.vertebrae, *(f"{level} vertebra" for disc in facts.discs for level in levels_in(disc))}
     return [
         name.removesuffix(" vertebra")
         for name in _places("vertebra")
         if name in named or not is_supernumerary(name)
     ]
-
-
-def _levels(disc: str) -> list[str]:
-    return disc.removesuffix(" disc").split("-")
 
 
 def _voxel_counts(array: Integer[np.ndarray, "i j k"]) -> dict[int, int]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nomina.anatomy.sides import sides_of
 from nomina.anatomy.structures import nearest, vocabulary
 from nomina.assessment.body_check import other_side
 from nomina.errors import CaseError
@@ -51,7 +52,7 @@ def require_annotated(annotated: Sequence[str], labelled: Iterable[str], what: s
         if name not in vocabulary():
             near = ", ".join(map(repr, nearest(name, vocabulary())))
             raise CaseError(f"{what}: 'annotated' names {name!r}; nearest structures: {near}")
-        if known.isdisjoint((name, vocabulary()[name].part_of, *_sides(name))):
+        if known.isdisjoint((name, vocabulary()[name].part_of, *sides_of(name).values())):
             raise CaseError(
                 f"{what}: 'annotated' names {name!r}, for which there is no label; labelled are "
                 f"{', '.join(sorted(known))}"
@@ -80,7 +81,7 @@ def annotation_faults(
         require_annotated(annotated, label_map.names.values(), "the case")
     extents = _extents(label_map, volume)
     voxel_ml = label_map.grid.voxel_volume_ml
-    halves = {name: tuple(part for part in _sides(name) if part in extents) for name in stated}
+    halves = {name: tuple(part for part in sides_of(name).values() if part in extents) for name in stated}
     names = dict.fromkeys(part for name in stated for part in halves[name] or (name,))
     found = []
     for name in names:
@@ -114,7 +115,9 @@ def _extents(label_map: LabelMap, volume: Volume) -> dict[str, _Extent]:
     count_of = dict(zip(values.tolist(), counts.tolist(), strict=True))
     extents = {name: _Extent(count_of.get(value, 0), False) for value, name in label_map.names.items()}
     unsided = [
-        name for name in label_map.names.values() if _sides(name) and not extents.keys() & _sides(name)
+        name
+        for name in label_map.names.values()
+        if sides_of(name) and extents.keys().isdisjoint(sides_of(name).values())
     ]
     middle_mm = _midline_mm(volume) if unsided else None
     if middle_mm is None:
@@ -122,15 +125,9 @@ def _extents(label_map: LabelMap, volume: Volume) -> dict[str, _Extent]:
     for name in unsided:
         across_mm = label_map.grid.to_world(np.argwhere(label_map.mask(name)))[:, 0]
         num_left = int((across_mm < middle_mm).sum())
-        for side, num in zip(_sides(name), (num_left, len(across_mm) - num_left), strict=True):
+        for side, num in zip(sides_of(name).values(), (num_left, len(across_mm) - num_left), strict=True):
             extents[side] = _Extent(num, True)
     return extents
-
-
-def _sides(name: str) -> tuple[str, ...]:
-    """The left and the right part of a structure; empty where the vocabulary knows none."""
-    parts = (f"left {name}", f"right {name}")
-    return parts if all(part in vocabulary() for part in parts) else ()
 
 
 def _counterparts(name: str) -> tuple[str, ...]:

@@ -106,7 +106,10 @@ def _read_json(path: Path | str) -> dict[str, Any]:
     try:
         content = read_json(Path(path))
     except (OSError, ValueError) as error:
-        raise CaseError(f"{path} cannot be read as a JSON split file: {error}") from error
+        raise CaseError(
+            f"{path} cannot be read as a JSON split file: {error}; it must hold the lists 'train' and "
+            f"'validation'"
+        ) from error
     if not isinstance(content, dict):
         raise CaseError(f"{path} must hold a JSON object with 'train' and 'validation'")
     return content

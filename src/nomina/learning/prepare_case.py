@@ -23,15 +23,15 @@ class PreparedCase:
     """One case as arrays."""
 
     image: Float16[np.ndarray, "i j k"]
-    labels: UInt8[np.ndarray, "i j k"] | None
-    """Class index per voxel; None where the case has no label map."""
+    labels: UInt8[np.ndarray, "i j k"]
+    """Class index per voxel."""
     grid: Grid
     halves: UInt8[np.ndarray, "i j k"] | None = None
     """Half of the chest of each voxel (`nomina.assessment.lung_halves`); None where the scan is no CT."""
 
 
 def prepare_case(
-    volume: Volume, label_map: LabelMap | None, config: PrepareConfig, *, lungs: LabelMap | None = None
+    volume: Volume, label_map: LabelMap, config: PrepareConfig, *, lungs: LabelMap | None = None
 ) -> PreparedCase:
     """A scan and its label map as a network sees them.
 
@@ -51,8 +51,6 @@ def prepare_case(
     if isinstance(config.image, CTPreparation):
         known = find_lungs(volume) if lungs is None else lungs.canonical()
         halves = lung_halves(known, grid)
-    if label_map is None:
-        return PreparedCase(image.astype(np.float16), None, grid, halves)
     labels = label_map.canonical()
     source = volume.canonical().grid
     _require_same_place(source, labels.grid)
@@ -76,7 +74,10 @@ def _class_indices(label_map: LabelMap, structures: tuple[str, ...]) -> UInt8[np
 
 def _require_same_place(volume: Grid, labels: Grid) -> None:
     if volume.shape != labels.shape:
-        raise CaseError(f"the label map has {labels.shape} voxels along R, A, S, the scan {volume.shape}")
+        raise CaseError(
+            f"the label map has {labels.shape} voxels along R, A, S, the scan {volume.shape}; give the label "
+            f"map of this scan, or resample it onto the scan's grid"
+        )
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in volume.shape])).reshape(3, -1).T
     gap_mm = float(np.abs(volume.to_world(corners) - labels.to_world(corners)).max())
     if gap_mm > GRID_TOLERANCE * min(volume.spacing_mm):

@@ -5,7 +5,7 @@ A run that is killed leaves no half case, and the next run goes on where it stop
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -70,39 +70,31 @@ def run_jobs(
     """
     _require_distinct_ids(jobs)
     with locked_folder(out, "preparing cases"):
-        return _run_alone(jobs, out, config, workers, force, skip_bad, on_case)
-
-
-def _run_alone(
-    jobs: Sequence[Job],
-    out: Path,
-    config: PrepareConfig,
-    workers: int,
-    force: bool,
-    skip_bad: bool,
-    on_case: Callable[[str], None],
-) -> PreparedDataset:
-    dataset, todo = _start(jobs, out, config, force)
-    write_index(dataset)
-    for job in set(jobs).difference(todo):
-        _tell(on_case, job)
-    faults: dict[str, str] = {}
-    for job, outcome in _outcomes(todo, out, config, workers):
-        if isinstance(outcome, str):
-            faults |= dict.fromkeys(job.case_ids, outcome)
-            dataset = replace(dataset, left_out=dataset.left_out | faults)
-        else:
-            dataset = replace(dataset, cases=(*dataset.cases, *outcome))
+        dataset, todo = _start(jobs, out, config, force)
         write_index(dataset)
-        _tell(on_case, job)
-    if faults and not skip_bad:
-        lines = "\n".join(f"  {case_id}: {fault}" for case_id, fault in faults.items())
-        raise CaseError(
-            f"{len(faults)} of {sum(len(job.case_ids) for job in jobs)} cases cannot be used:\n{lines}\n"
-            f"correct them and run again (the others are kept), or leave them out with --skip-bad"
-        )
-    write_index(replace(dataset, is_complete=True))
-    return open_prepared(out)
+        for job in set(jobs).difference(todo):
+            _tell(on_case, job)
+        faults: dict[str, str] = {}
+        for job, outcome in _outcomes(todo, out, config, workers):
+            if isinstance(outcome, str):
+                faults |= dict.fromkeys(job.case_ids, outcome)
+                dataset = replace(dataset, left_out=dataset.left_out | faults)
+            else:
+                dataset = replace(dataset, cases=(*dataset.cases, *outcome))
+            write_index(dataset)
+            _tell(on_case, job)
+        if faults and not skip_bad:
+            raise CaseError(_in_words(faults, sum(len(job.case_ids) for job in jobs)))
+        write_index(replace(dataset, is_complete=True))
+        return open_prepared(out)
+
+
+def _in_words(faults: Mapping[str, str], num_cases: int) -> str:
+    lines = "\n".join(f"  {case_id}: {fault}" for case_id, fault in faults.items())
+    return (
+        f"{len(faults)} of {num_cases} cases cannot be used:\n{lines}\n"
+        f"correct them and run again (the others are kept), or leave them out with --skip-bad"
+    )
 
 
 def _start(
@@ -188,8 +180,6 @@ def _work(job: Job, out: Path, config: PrepareConfig) -> list[PreparedEntry] | s
 
 def _write(sample: Sample, source: tuple[str, ...], out: Path, config: PrepareConfig) -> PreparedEntry:
     prepared = prepare_case(sample.volume, sample.label_map, config, lungs=sample.lungs)
-    if prepared.labels is None:
-        raise AssertionError("a case of a dataset has a label map")
     counts = np.bincount(prepared.labels.ravel(), minlength=IGNORED + 1)
     case_id = sample.record["id"]
     write_array(out, case_id, "image", prepared.image)

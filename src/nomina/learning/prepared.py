@@ -116,7 +116,7 @@ class PreparedEntry:
         return self._open("halves", np.uint8)
 
     def _open(self, kind: str, dtype: type) -> np.ndarray:
-        path = _array_path(self.folder, self.id, kind)
+        path = array_path(self.folder, self.id, kind)
         try:
             if path.exists() and not path.is_file():
                 raise ValueError("it is no file")
@@ -217,15 +217,16 @@ def write_index(dataset: PreparedDataset) -> None:
 
 def write_array(folder: Path, case_id: str, kind: str, array: np.ndarray) -> None:
     """Write "image", "labels" or "halves" of a case in one step."""
-    with atomic_path(_array_path(folder, case_id, kind)) as temporary, temporary.open("wb") as file:
+    with atomic_path(array_path(folder, case_id, kind)) as temporary, temporary.open("wb") as file:
         np.save(file, np.ascontiguousarray(array))
 
 
 def remove_arrays(folder: Path, case_id: str) -> None:
     """Delete the arrays of a case that has no record any more."""
     for kind in ("image", "labels", "halves"):
-        _array_path(folder, case_id, kind).unlink(missing_ok=True)
+        array_path(folder, case_id, kind).unlink(missing_ok=True)
 
 
-def _array_path(folder: Path, case_id: str, kind: str) -> Path:
+def array_path(folder: Path, case_id: str, kind: str) -> Path:
+    """Where "image", "labels" or "halves" of a case lies."""
     return folder / f"{case_id}.{kind}.npy"

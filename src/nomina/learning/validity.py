@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int8, UInt8
 
+from nomina.anatomy.sides import sides_of
 from nomina.anatomy.structures import vocabulary
 from nomina.assessment.measurements.lungs import LEFT, OUTSIDE, RIGHT
 from nomina.learning.prepared import IGNORED
@@ -71,7 +72,7 @@ def without_side(annotated: Sequence[str], hidden: Side) -> tuple[str, ...]:
     """What is annotated once nobody looked at one side: "pulmonary artery" becomes that of the other side."""
     found: list[str] = []
     for name in annotated:
-        sides = _sides(name)
+        sides = sides_of(name)
         if sides:
             found += [part for side, part in sides.items() if side != hidden]
         elif vocabulary()[name].side != hidden:
@@ -89,13 +90,7 @@ def answers(
 
 
 def _is_hidden(label: str, half: int, hidden: Side) -> bool:
-    return vocabulary()[label].side == hidden or (bool(_sides(label)) and _SIDE_NAMES.get(half) == hidden)
-
-
-def _sides(name: str) -> dict[str, str]:
-    """The left and the right part of a structure; empty where the vocabulary knows none."""
-    parts = {side: f"{side} {name}" for side in _SIDE_NAMES.values()}
-    return {side: part for side, part in parts.items() if part in vocabulary()}
+    return vocabulary()[label].side == hidden or (bool(sides_of(label)) and _SIDE_NAMES.get(half) == hidden)
 
 
 def _of_label(name: str, label: str, half: int) -> Answer:

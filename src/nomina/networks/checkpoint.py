@@ -12,7 +12,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -137,9 +138,7 @@ def save_checkpoint(
         run: JSON-able record of the training.
         dtype: Storage type of the weights; float16 halves a shipped file.
     """
-    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
-    try:
-        restore_checkpoint(folder)
+    with _replaced(folder) as part:
         part.mkdir(parents=True)
         stored = {name: value.detach().cpu().to(dtype).contiguous() for name, value in weights.items()}
         plain = to_plain(replace(cfg, verdicts=None))
@@ -148,14 +147,7 @@ def save_checkpoint(
         (part / "config.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
         (part / "structures.json").write_text(json.dumps(structures, indent=1), encoding="utf-8")
         bank.save(part / "bank.npz")
-        record = {**run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
-        (part / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        _swap(folder, part, old)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise OutputError(
-            f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
-        ) from error
+        _write_run(part, run)
 
 
 def store_calibration(folder: Path, calibration: VerdictCalibration) -> None:
@@ -169,28 +161,39 @@ def store_calibration(folder: Path, calibration: VerdictCalibration) -> None:
     """
     checkpoint = load_checkpoint(folder)
     _check_calibration(folder, calibration, checkpoint.config, checkpoint.run["files"])
-    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
-    try:
-        restore_checkpoint(folder)
+    with _replaced(folder) as part:
         shutil.copytree(folder, part)
         plain = to_plain(replace(checkpoint.config, verdicts=calibration))
         (part / "config.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
-        record = {**checkpoint.run, "files": {name: _sha256(part / name) for name in HASHED_FILES}}
-        (part / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        _swap(folder, part, old)
-    except OSError as error:
+        _write_run(part, checkpoint.run)
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Where a new checkpoint is to be written, which takes the place of `folder` once the block is done.
+
+    Raises:
+        OutputError: It cannot be written; an older checkpoint stays.
+    """
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    try:
+        restore_checkpoint(folder)
+        yield part
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(part, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         raise OutputError(
             f"checkpoint {folder} cannot be written: {error}; free space or choose another folder"
         ) from error
 
 
-def _swap(folder: Path, part: Path, old: Path) -> None:
-    """Put `part` in the place of `folder`, which may exist."""
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(part, folder)
-    shutil.rmtree(old, ignore_errors=True)
+def _write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write the record of the training with the hashes of the files beside it."""
+    record = {**run, "files": {name: _sha256(folder / name) for name in HASHED_FILES}}
+    (folder / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def restore_checkpoint(folder: Path) -> None:

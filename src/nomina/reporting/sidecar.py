@@ -12,7 +12,7 @@ from nomina.anatomy.schemes import LabelScheme, sidecar_path
 from nomina.anatomy.structures import structure
 from nomina.imaging.files import write_text_atomic
 from nomina.imaging.segmentation import Segmentation
-from nomina.plain_files import read_json
+from nomina.plain_files import json_object
 
 FORMAT = "nomina-segmentation-1"
 """Name and version of the file's layout."""
@@ -140,21 +140,13 @@ def write_sidecar(
 
 def is_sidecar(path: Path) -> bool:
     """Whether a file is a JSON file that `write_sidecar` wrote, in this or another version of the layout."""
-    try:
-        data = read_json(path)
-    except (OSError, ValueError):
-        return False
-    written_by = data.get("format") if isinstance(data, dict) else None
+    written_by = json_object(path).get("format")
     return isinstance(written_by, str) and written_by.startswith(FORMAT.rstrip("0123456789"))
 
 
 def describes_label_map(path: Path) -> bool:
     """Whether a file is a JSON file that says what the labels of a label map mean."""
-    try:
-        data = read_json(path)
-    except (OSError, ValueError):
-        return False
-    entries = data.get("structures") if isinstance(data, dict) else None
+    entries = json_object(path).get("structures")
     # Scores and measurements of label maps have lists of structures, too, but no values.
     return isinstance(entries, list) and all(
         isinstance(entry, dict) and {"label", "name"} <= set(entry) for entry in entries

@@ -31,6 +31,18 @@ def test_twenty_mm_are_the_limit_where_no_other_is_near(spacing_mm: float, expec
     assert identified_vertebrae(*alone) == {"L3 vertebra": expected}
 
 
+@pytest.mark.parametrize(("spacing_mm", "expected"), [(6.0, True), (7.0, False)])
+def test_of_a_vertebra_found_in_part_the_centre_of_that_part_counts(
+    spacing_mm: float, expected: bool
+) -> None:
+    grid = Grid((3, 6, 60), np.diag([4.0, 2.0, spacing_mm, 1.0]))
+    array = np.where(stack().array == 3, 3, 0).astype(np.uint8)
+    # Of nine planes the upper three: their middle is three planes above that of all.
+    top = np.where(np.arange(60) >= 43, array, 0).astype(np.uint8)
+    found, given = (LabelMap(part, grid, NAMES) for part in (top, array))
+    assert identified_vertebrae(found, given) == {"L3 vertebra": expected}
+
+
 def test_a_shift_by_one_level_identifies_nothing_but_names_of_vertebrae_count_only() -> None:
     given = stack()
     up = replace(given, array=np.where(given.array > 0, given.array % 3 + 1, 0).astype(np.uint8))

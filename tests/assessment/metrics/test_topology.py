@@ -53,6 +53,11 @@ def test_cldice_with_empty_masks(tube: np.ndarray) -> None:
     assert centreline_overlap(tube, EMPTY, spacing_mm=MM).cldice == 0.0
 
 
+def test_trees_that_do_not_meet_share_nothing(tube: np.ndarray) -> None:
+    apart = centreline_overlap(np.roll(tube, 10, axis=0), tube, spacing_mm=MM)
+    assert (apart.recall, apart.precision, apart.cldice) == (0.0, 0.0, 0.0)
+
+
 def test_length_detected_is_in_mm_on_an_anisotropic_grid(tubes: Tubes) -> None:
     spacing_mm = (0.8, 0.8, 2.0)
     # 20 mm along k and 20 mm along i: by voxels the second would count two and a half times.
@@ -81,6 +86,14 @@ def test_a_branch_is_detected_from_eighty_percent_of_its_length(
 def test_an_empty_reference_has_nothing_to_detect(tube: np.ndarray) -> None:
     found = tree_detection(tube, EMPTY, spacing_mm=MM)
     assert np.isnan(found.length_detected)
+    assert np.isnan(found.branches_detected)
+
+
+def test_a_lone_voxel_has_no_length_and_is_no_branch() -> None:
+    voxel = EMPTY.copy()
+    voxel[5, 5, 5] = True
+    found = tree_detection(voxel, voxel, spacing_mm=MM)
+    assert (found.length_mm, found.num_branches, found.num_detected_branches) == (0.0, 0, 0)
     assert np.isnan(found.branches_detected)
 
 

@@ -54,7 +54,7 @@ MAX_SPACING_MM = 1.25
 BLOOD = ("bv5_ml", "bv5_10_ml", "bv10_ml")
 """Quantities by section: below 5 mm², 5 to 10 mm², 10 mm² and more."""
 
-TREES: Mapping[Tree, str] = {"artery": "arteries", "vein": "veins"}
+IN_WORDS: Mapping[Tree, str] = {"artery": "arteries", "vein": "veins"}
 """What reasons call the trees."""
 
 PLACES: Mapping[str, tuple[int, ...]] = {
@@ -201,7 +201,7 @@ def _ratios(
         elif veins_ml and volume_ml:
             results.append(Measurement(structure, "artery_vein_ratio", volume_ml / veins_ml, place))
         else:
-            what = TREES["vein" if volume_ml else "artery"]
+            what = IN_WORDS["vein" if volume_ml else "artery"]
             reason = f"there are no {what} here"
             results.append(Measurement.missing(structure, "artery_vein_ratio", reason, place))
     return results
@@ -216,6 +216,6 @@ def _other_sides(sides: Mapping[Tree, frozenset[str]], place: str) -> str:
         f"{what}: only the {next(iter(sides[tree]))} side is in the map"
         if sides[tree]
         else f"{what}: neither side is in the map"
-        for tree, what in TREES.items()
+        for tree, what in IN_WORDS.items()
         if len(sides[tree]) < 2
     )

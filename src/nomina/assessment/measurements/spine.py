@@ -28,7 +28,7 @@ reason. The canal is what the label map calls so: in SPIDER the dural sac, elsew
 
 import numpy as np
 
-from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, EXTRA_LEVELS, levels_in
 from nomina.assessment.measurements.measurement import PARTIAL, Measurement
 from nomina.assessment.measurements.spine_views import CUT, UNLABELLED, SideView, SpineViews
 from nomina.imaging.volume import LabelMap
@@ -83,7 +83,7 @@ def _disc(spine: SpineViews, name: str) -> list[Measurement]:
         return [Measurement.missing(name, q, view.reason) for q in ("height_mm", "height_index")]
     height_mm = float(np.mean([view.plates.height_mm(share) for share in DISC_SHARES]))
     height = Measurement(name, "height_mm", height_mm)
-    above = spine.views.get(f"{name.partition('-')[0]} vertebra")
+    above = spine.views.get(f"{levels_in(name)[0]} vertebra")
     if above is None or above.plates is None:
         why = "the vertebra above is not in the label map" if above is None else above.obstacle
         return [height, Measurement.missing(name, "height_index", why)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from nomina.anatomy.levels import ALL_LEVELS_UPWARDS
+from nomina.anatomy.levels import ALL_LEVELS_UPWARDS, levels_in
 from nomina.anatomy.schemes import partly_visible
 from nomina.assessment.measurements.canal import Canal
 from nomina.assessment.measurements.measurement import PARTIAL
@@ -70,7 +70,7 @@ class SpineViews:
         order = {f"{level} vertebra": rank for rank, level in enumerate(ALL_LEVELS_UPWARDS)}
         self.vertebrae = sorted((n for n in listed if n in order), key=lambda n: order[n])
         discs = [n for n in listed if spine_kind(n) == "disc"]
-        self.discs = sorted(discs, key=lambda n: order.get(f"{n.partition('-')[0]} vertebra", -1))
+        self.discs = sorted(discs, key=lambda n: order.get(f"{levels_in(n)[0]} vertebra", -1))
         others = [n for n in listed if n not in self.vertebrae and n not in self.discs]
         self.names = [*self.vertebrae, *self.discs, *others]
         self._values, self._boxes = known, boxes
@@ -97,8 +97,7 @@ class SpineViews:
 
     def disc_below(self, vertebra: str) -> str | None:
         """The disc whose name starts with the vertebra's level."""
-        level = vertebra.removesuffix(" vertebra")
-        return next((name for name in self.discs if name.partition("-")[0] == level), None)
+        return next((name for name in self.discs if levels_in(name)[0] == levels_in(vertebra)[0]), None)
 
     def _outline(self, name: str) -> Bool[np.ndarray, "j k"] | str:
         """The structure in its midline, or why there is none."""

@@ -98,7 +98,7 @@ def _read_description(path: Path) -> FolderDescription:
     try:
         content = read_json(path)
     except (OSError, ValueError) as error:
-        raise CaseError(f"{path} cannot be read as JSON: {error}") from error
+        raise CaseError(f"{path} cannot be read as JSON: {error}; correct it, or remove it") from error
     description = parse_config(FolderDescription, content, source=str(path))
     if description.scheme and description.labels:
         raise CaseError(f"{path} gives both 'scheme' and 'labels'; keep the one that the label maps follow")

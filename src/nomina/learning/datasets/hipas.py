@@ -136,18 +136,23 @@ def _array(path: Path) -> Num[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CaseError(f"{path.name} holds no readable array 'data' ({error}); download it again") from error
     if array.ndim != 3 or array.dtype.kind not in "biuf":
-        raise CaseError(f"{path.name} holds {array.dtype} of shape {array.shape}, expected a volume")
+        raise CaseError(
+            f"{path.name} holds {array.dtype} of shape {array.shape}, expected a volume; download it again"
+        )
     return array
 
 
 def _mask(path: Path, shape: tuple[int, ...]) -> Bool[np.ndarray, "i j k"]:
     array = _array(path)
     if array.shape != shape:
-        raise CaseError(f"the {path.parent.name} mask has {array.shape} voxels, the scan {shape}")
+        raise CaseError(
+            f"the {path.parent.name} mask has {array.shape} voxels, the scan {shape}; download both again"
+        )
     mask: Bool[np.ndarray, "i j k"] = array > 0
     if not (array[mask] == 1).all():
         raise CaseError(
-            f"the {path.parent.name} mask holds values other than 0 and 1; expected a binary mask"
+            f"the {path.parent.name} mask holds values other than 0 and 1; expected a binary mask, "
+            f"download it again"
         )
     return mask
 

@@ -13,8 +13,11 @@ from nomina.assessment.summary import summarise
 from nomina.assessment.tables import finite
 from nomina.bench.grid import GridConfig
 from nomina.bench.sheet import Board, Gaps, Sheet, estimate_columns, estimate_values, number
+from nomina.bench.spine_sheet import SPINE_SHEET
 from nomina.bench.table import Row
+from nomina.bench.vessel_sheet import VESSEL_SHEET
 from nomina.config import to_plain
+from nomina.learning.recipe import BlockRecipe, Recipe
 
 COLUMNS = (
     "variant",
@@ -34,6 +37,11 @@ COLUMNS = (
     *estimate_columns("gain_dice"),
 )
 """Columns of every CSV file, before those of its sheet."""
+
+
+def sheet_of(recipe: Recipe | BlockRecipe) -> Sheet:
+    """What is shown of a grid whose runs have such recipes."""
+    return VESSEL_SHEET if isinstance(recipe, BlockRecipe) else SPINE_SHEET
 
 
 def csv_text(sheet: Sheet, rows: Sequence[Row]) -> str:
