@@ -369,3 +369,11 @@ def test_what_is_not_wanted_is_not_offered(text: str) -> None:
         resolve(text)
     assert "Nearest known" not in str(refused.value)
     assert "nothing known is like" not in str(refused.value)
+
+
+@pytest.mark.parametrize("words", ["right lower lobe arteries", "arteries of right lower lobe"])
+def test_a_refusal_that_names_the_nearest_offers_nothing_of_the_other_side(words: str) -> None:
+    with pytest.raises(PromptError) as refused:
+        resolve(words)
+    assert "'right pulmonary artery'" in str(refused.value)
+    assert "left" not in str(refused.value)
