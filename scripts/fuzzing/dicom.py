@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,6 @@ def long_element(rng: np.random.Generator, original: Original) -> Mutant:
 
 def deflated_bomb(rng: np.random.Generator, original: Original) -> Mutant:
     """The deflated part of the file goes on for gigabytes."""
-    import zlib
-
     data = original.files["scan.dcm"]
     start = _meta_end(data)
     content = zlib.decompress(data[start:], -15)
@@ -139,14 +138,36 @@ def _with_tags(
     changed = {}
     for name in names if in_all else [names[rng.integers(len(names))]]:
         dataset = _read(original.files[name])
+        character_set = None
         for keyword, value in tags:
-            _set(dataset, keyword, value)
+            if keyword == "SpecificCharacterSet":
+                character_set = value
+            else:
+                _set(dataset, keyword, value)
         stream = io.BytesIO()
         with warnings.catch_warnings(), pydicom.config.disable_value_validation():
             warnings.simplefilter("ignore")
             dataset.save_as(stream, enforce_file_format=False)
-        changed[name] = stream.getvalue()
+        data, syntax = stream.getvalue(), dataset.file_meta.TransferSyntaxUID
+        changed[name] = data if character_set is None else _with_character_set(data, syntax, character_set)
     return mutant(original, what, expectation, changed)
+
+
+def _with_character_set(data: bytes, syntax: pydicom.uid.UID, value: str) -> bytes:
+    """Put a character set before all other tags; pydicom would decode every other text by it."""
+    start, raw = _meta_end(data), _padded(value)
+    head = b"\x08\x00\x05\x00"
+    head += struct.pack("<I", len(raw)) if syntax.is_implicit_VR else b"CS" + struct.pack("<H", len(raw))
+    if not syntax.is_deflated:
+        return data[:start] + head + raw + data[start:]
+    packer = zlib.compressobj(wbits=-15)
+    content = zlib.decompress(data[start:], -15)
+    return data[:start] + packer.compress(head + raw + content) + packer.flush()
+
+
+def _padded(value: str) -> bytes:
+    raw = value.encode("latin-1")
+    return raw + b" " * (len(raw) % 2)
 
 
 def _set(dataset: Any, keyword: str, value: Any) -> None:
@@ -159,8 +180,7 @@ def _set(dataset: Any, keyword: str, value: Any) -> None:
     if isinstance(value, int):
         dataset.add_new(tag, "US", value)
         return
-    raw = value.encode("latin-1")
-    raw += b" " * (len(raw) % 2)
+    raw = _padded(value)
     vr = pydicom.datadict.dictionary_VR(tag)
     is_explicit = dataset.file_meta.TransferSyntaxUID != "1.2.840.10008.1.2"
     dataset[tag] = pydicom.dataelem.RawDataElement(

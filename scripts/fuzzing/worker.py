@@ -45,7 +45,12 @@ def serve(connection: Connection, seed: int, memory_bytes: int) -> None:
     connection.send("ready")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (number := connection.recv()) >= 0:
-        mutant = make(seed, number)
+        try:
+            mutant = make(seed, number)
+        except Exception as error:
+            detail = f"this script could not make the input: {type(error).__name__}: {error}"
+            connection.send(Result(number, "?", "?", "crash", detail[:300]))
+            continue
         connection.send((mutant.original.kind, mutant.mutation))
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         result = run(mutant, number)

@@ -392,3 +392,11 @@ def test_a_structure_that_the_model_does_not_know_is_not_answered_with_the_other
     assert "left" not in str(refused.value)
     with pytest.raises(PromptError, match="nearest known: left pulmonary artery"):
         resolve("pulmonary artery", within=known)
+
+
+@pytest.mark.parametrize("words", ["right lower lobe arteries", "arteries of right lower lobe"])
+def test_a_refusal_that_names_the_nearest_offers_nothing_of_the_other_side(words: str) -> None:
+    with pytest.raises(PromptError) as refused:
+        resolve(words)
+    assert "'right pulmonary artery'" in str(refused.value)
+    assert "left" not in str(refused.value)

@@ -72,6 +72,16 @@ def test_a_file_system_that_refuses_is_an_output_error(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
 
+def test_an_error_of_a_writer_inside_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError) as found,
+        atomic_path(tmp_path / "a.txt") as temporary,
+        atomic_path(temporary),
+    ):
+        raise OSError(28, "No space left on device")
+    assert str(found.value).startswith(f"{tmp_path / 'a.txt'} cannot be written: No space left")
+
+
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     texts = [letter * 100_000 for letter in "abcd"]

@@ -1,6 +1,7 @@
 """The memory plan: arithmetic that can be checked by hand, and a prediction that is measured."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -218,3 +219,55 @@ def test_a_limit_is_kept() -> None:
     plan, most = measured(shape, limit)
     assert (plan["look_batch"], plan["slice_batch"]) != (free["look_batch"], free["slice_batch"])
     assert most <= 1.1 * limit
+
+
+UNDER_A_LIMIT = """
+import hashlib, json, resource, sys
+import numpy as np
+from nomina.errors import VolumeError
+from nomina.imaging.grid import Grid
+from nomina.imaging.volume import Volume
+from nomina.inference.plan import PROC
+from nomina.inference.segmenter import Segmenter
+model, room = sys.argv[1], json.loads(sys.argv[2])
+shape = (6, 256, 256)
+array = np.random.default_rng(0).integers(0, 255, shape).astype(np.int16)
+volume = Volume(array, Grid(shape, np.diag([2.0, 0.75, 0.75, 1.0])), modality="MR")
+segmenter = Segmenter.load(model, device="cpu")
+plan = segmenter.plan(volume, None)
+if room is not None:
+    pages = int((PROC / "statm").read_text().split()[0])
+    expected = max(plan.stages_bytes.values()) if room == "planned" else 0
+    limit = pages * resource.getpagesize() + int(1.1 * expected) + 16 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    result = segmenter(volume, None, plan=plan)
+except VolumeError as error:
+    print(json.dumps(error.code))
+else:
+    print(json.dumps(hashlib.sha256(result.label_map.array.tobytes()).hexdigest()))
+"""
+
+
+def under_a_limit(model: str, room: str | None) -> str:
+    """Fingerprint of the label map, or code of the error, where the kernel gives no more address space."""
+    command = [sys.executable, "-c", UNDER_A_LIMIT, model, json.dumps(room)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return str(json.loads(run.stdout))
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit of address space")
+
+
+@linux
+def test_where_the_kernel_gives_no_memory_the_scan_is_refused_in_words(small_checkpoint: Path) -> None:
+    assert under_a_limit(str(small_checkpoint), "none") == "no-memory"
+
+
+@linux
+@pytest.mark.slow
+def test_what_is_planned_is_enough_address_space_for_the_same_mask() -> None:
+    free = under_a_limit("spine-mr", None)
+    assert len(free) == 64
+    assert under_a_limit("spine-mr", "planned") == free

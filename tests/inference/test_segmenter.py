@@ -97,6 +97,40 @@ def test_a_reoriented_scan_gives_the_same_masks_in_the_world(
     np.testing.assert_array_equal(turned.canonical().array, straight.canonical().array)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+    ids=["Python", "torch", "GPU"],
+)
+def test_memory_that_runs_out_is_said_with_what_to_do(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nomina.inference.segmenter.segment_slices", run_out)
+    with pytest.raises(
+        VolumeError, match=r"memory ran out .* expected.*; free memory.*--max-memory"
+    ) as found:
+        segmenter(scan, ["L4 vertebra"])
+    assert found.value.code == "no-memory"
+
+
+def test_another_error_of_torch_is_not_called_a_lack_of_memory(
+    segmenter: Segmenter, scan: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("sizes differ")
+
+    monkeypatch.setattr("nomina.inference.segmenter.segment_slices", fail)
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        segmenter(scan, ["L4 vertebra"])
+
+
 def test_volumes_of_verdicts_are_those_of_the_masks(segmenter: Segmenter, scan: Volume) -> None:
     result = segmenter(scan, None)
     for verdict in result.verdicts:

@@ -173,6 +173,15 @@ def test_an_altered_byte_is_found_and_the_file_named(folder: Path, name: str) ->
         load_checkpoint(folder)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that opens and cannot be read")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "structures.json", "bank.npz"])
+def test_a_file_that_cannot_be_read_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("/proc/self/mem")
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize("content", ["not json", "[]", '{"files": 3}', "{}"])
 def test_a_damaged_run_record_is_refused(folder: Path, content: str) -> None:
     (folder / "run.json").write_text(content)

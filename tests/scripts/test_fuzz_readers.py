@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -41,6 +42,21 @@ def test_the_same_seed_gives_the_same_inputs(monkeypatch: pytest.MonkeyPatch) ->
             other.mutation,
         )
         assert one.files != make(6, number).files or one.mutation != make(6, number).mutation
+
+
+def test_hostile_texts_beside_a_hostile_character_set_are_written_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from fuzzing.dicom import _with_tags
+    from fuzzing.plan import originals
+
+    original = next(original for original in originals() if original.kind == "DICOM series")
+    tags = [("TemporalPositionIdentifier", "1e400"), ("SpecificCharacterSet", "\x00\x01")]
+    made = _with_tags(np.random.default_rng(0), original, "m", "free", tags, in_all=True)
+    for data in made.files.values():
+        assert b"\x08\x00\x05\x00CS\x02\x00\x00\x01" in data
+        assert b"\x20\x00\x00\x01IS\x06\x001e400 " in data
 
 
 def test_failures_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,8 @@ def explain(text: str, *, within: Collection[str] | None = None, denial: str = T
 
 
 def _hint(text: str, allowed: Collection[str], problem: str) -> str:
-    if is_negated(text):  # What is like the phrase is then what is not wanted.
+    # What is like a negated phrase is what is not wanted; some refusals name what is nearest in meaning.
+    if is_negated(text) or "the nearest are" in problem:
         return ""
     near = nearest_phrases(text, allowed)
     if near:

@@ -29,8 +29,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OutputError:
-        raise
+    except OutputError as error:
+        # A writer inside the block knows the temporary name alone.
+        raise OutputError(str(error).replace(str(temporary), str(path))) from error
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}; "

@@ -7,7 +7,8 @@ holds is counted in bytes per voxel of the scan, per voxel of the prepared scan 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -47,6 +48,9 @@ PLANE_COPIES = 2.5
 
 PROC = Path("/proc/self")
 """Where Linux says what a process holds; other systems have no such folder."""
+
+_LACKS_MEMORY = ("allocate memory", "out of memory")
+"""What PyTorch says of the CPU's memory and of a GPU's."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -132,6 +136,27 @@ class ExpectedMemory:
                 f"more than the {size(self.limit_bytes)} of --max-memory; allow {size(self.peak_bytes)}",
                 code="too-large",
             )
+
+
+@contextmanager
+def lack_of_memory_said(plan: ExpectedMemory) -> Iterator[None]:
+    """Memory that runs out within is an error in words.
+
+    Raises:
+        VolumeError: It ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has no type of its own for what the CPU lacks.
+        words = str(error)
+        if not isinstance(error, MemoryError) and not any(part in words for part in _LACKS_MEMORY):
+            raise
+        raise VolumeError(
+            f"memory ran out while the scan was segmented ({plan.about()} was expected); free memory, crop "
+            f"the scan, or give --max-memory what is free, to be told beforehand what would fit",
+            code="no-memory",
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from nomina.inference.checkpoint_plan import checkpoint_plan, forward_bytes, req
 from nomina.inference.modality import require_modality
 from nomina.inference.modes import PromptMode, Teller, known_mode, require_tellable
 from nomina.inference.parts import needed_structures, only_asked
-from nomina.inference.plan import MemoryPlan
+from nomina.inference.plan import MemoryPlan, lack_of_memory_said
 from nomina.inference.segment_slices import segment_slices
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said
@@ -102,7 +102,8 @@ class Segmenter:
         Raises:
             PromptError: See `resolve`.
             VolumeError: The scan is of another modality than the model's, not sagittal, not in Hounsfield
-                units, or without contrast; all but the last are said before the network runs.
+                units, or without contrast; all but the last are said before the network runs. Or memory ran
+                out.
             ConfigError: The network has no such mode, or the plan is one for a network of another kind.
         """
         require_own_plan(self.checkpoint, plan)
@@ -239,23 +240,24 @@ class Segmenter:
         if plan is None:
             num_prompts = len({target.structure.name for target in targets})
             plan = checkpoint_plan(self.checkpoint, volume, num_prompts, self._forward_bytes, None)
-        if isinstance(plan, BlockMemoryPlan):
-            found = segment_blocks(self.checkpoint, volume, asked, plan=plan, progress=progress)
-        else:
-            found = segment_slices(
-                self.checkpoint,
-                volume,
-                asked,
-                plan=plan,
-                mode=mode,
-                said=said,
-                anchors=anchors,
-                progress=progress,
+        with lack_of_memory_said(plan):
+            if isinstance(plan, BlockMemoryPlan):
+                found = segment_blocks(self.checkpoint, volume, asked, plan=plan, progress=progress)
+            else:
+                found = segment_slices(
+                    self.checkpoint,
+                    volume,
+                    asked,
+                    plan=plan,
+                    mode=mode,
+                    said=said,
+                    anchors=anchors,
+                    progress=progress,
+                )
+            found = replace(
+                found, prompts=tuple(prompts or ()), provenance=_with_findings(found.provenance, doubts)
             )
-        found = replace(
-            found, prompts=tuple(prompts or ()), provenance=_with_findings(found.provenance, doubts)
-        )
-        return only_asked(found, targets) if any(target.at for target in targets) else found
+            return only_asked(found, targets) if any(target.at for target in targets) else found
 
     def _require_suited(self, volume: Volume) -> None:
         """Refuse a scan that the model cannot read, before the network runs, be it only to plan."""

@@ -346,5 +346,8 @@ def _read_json(folder: Path, name: str) -> Any:
 def _sha256(path: Path) -> str:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise CheckpointError(f"{path} has more than {MAX_FILE_BYTES} bytes; copy the checkpoint again")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; copy the whole folder again") from error

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial.distance import dice as dissimilarity
 
 from nomina.assessment.metrics.overlap import count_overlaps, dice
 from nomina.errors import GridMismatchError
@@ -22,6 +23,17 @@ def test_dice_of_two_empty_masks_is_nan_and_of_one_empty_mask_is_zero() -> None:
     empty, full = np.zeros((2, 2, 2), dtype=bool), np.ones((2, 2, 2), dtype=bool)
     assert math.isnan(dice(empty, empty))
     assert dice(empty, full) == dice(full, empty) == 0.0
+
+
+def test_dice_agrees_with_monai_and_scipy() -> None:
+    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("monai.metrics")
+    generator = np.random.default_rng(5)
+    for share in (0.1, 0.4, 0.8):
+        one, other = generator.random((6, 7, 8)) < share, generator.random((6, 7, 8)) < share
+        tensors = [torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (one, other)]
+        assert dice(one, other) == pytest.approx(float(metrics.compute_dice(*tensors)), rel=1e-6)
+        assert dice(one, other) == pytest.approx(1 - dissimilarity(one.ravel(), other.ravel()))
 
 
 @pytest.mark.usefixtures("unchecked")

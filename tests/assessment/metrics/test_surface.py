@@ -208,3 +208,44 @@ def test_hd95_asd_and_nsd_agree_with_scipys_distance_transform(spacing: tuple[fl
         assert asd(found) == pytest.approx(pooled.mean())
         # Off the distances that occur, so that rounding decides nothing.
         assert nsd(found, tolerance=1.01) == pytest.approx((pooled <= 1.01).mean())
+
+
+def ball(radius: float, moved_by: int = 0) -> np.ndarray:
+    i, j, k = np.indices((40, 40, 40)) - 20
+    return np.asarray((i - moved_by) ** 2 + j**2 + k**2 < radius**2)
+
+
+# Named, prediction, reference, spacing; NSD at 1 and 2 mm, here and by DeepMind's surface-distance 0.1.
+AREAS = [
+    ("block moved", np.roll(cube(8, 12, (30, 30, 30)), 2, 0), cube(8, 12, (30, 30, 30)), (1.0, 1.0, 1.0),
+     (0.7143, 1.0), (0.7150, 1.0)),
+    ("block moved across slices", np.roll(cube(8, 12, (30, 30, 30)), 2, 0), cube(8, 12, (30, 30, 30)),
+     (3.0, 0.5, 0.5), (0.6923, 0.7363), (0.8368, 0.8479)),
+    ("ball within a ball", ball(12), ball(10), (1.0, 1.0, 1.0), (0.0, 0.7157), (0.1326, 0.9161)),
+    ("ball moved", ball(10, 3), ball(10), (1.0, 1.0, 1.0), (0.4254, 0.6708), (0.5146, 0.8215)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "spacing", "ours", "deepmind"),
+    [row[1:] for row in AREAS],
+    ids=[row[0] for row in AREAS],
+)
+def test_nsd_differs_from_deepminds_as_the_page_says(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: tuple[float, float, float],
+    ours: tuple[float, float],
+    deepmind: tuple[float, float],
+) -> None:
+    """MONAI computes DeepMind's surface elements with `use_subvoxels`; both gave these figures."""
+    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("monai.metrics")
+    tensors = [torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (prediction, reference)]
+    distances = surface_distances(prediction, reference, spacing=spacing)
+    for tolerance, our, their in zip((1.0, 2.0), ours, deepmind, strict=True):
+        by_area = metrics.compute_surface_dice(
+            *tensors, [tolerance], include_background=True, spacing=spacing, use_subvoxels=True
+        )
+        assert nsd(distances, tolerance=tolerance) == pytest.approx(our, abs=1e-4)
+        assert float(by_area) == pytest.approx(their, abs=1e-4)
