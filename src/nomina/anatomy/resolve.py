@@ -157,8 +157,7 @@ def explain(text: str, *, within: Collection[str] | None = None, denial: str = T
 
 
 def _hint(text: str, allowed: Collection[str], problem: str) -> str:
-    # What is like a negated phrase is what is not wanted; some refusals name what is nearest in meaning.
-    if is_negated(text) or "the nearest are" in problem:
+    if is_negated(text):  # What is like the phrase is then what is not wanted.
         return ""
     near = nearest_phrases(text, allowed)
     if near:
