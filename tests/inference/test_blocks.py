@@ -245,6 +245,43 @@ def test_the_floor_decides_from_which_probability_a_voxel_is_a_vessel() -> None:
     assert (strict.num_overlaps, generous.num_overlaps) == (1, 2)
 
 
+def test_the_fringe_is_where_the_chance_of_vessel_passes_its_own_floor() -> None:
+    probabilities = torch.tensor([[0.30, 0.60, 0.20, 0.10], [0.10, 0.10, 0.15, 0.10]])[:, :, None, None]
+    grid = Grid((4, 1, 1), np.eye(4))
+    found = winning_vessels(probabilities, grid, grid, VesselConfig(floor=0.5, floor_of="any", grown_to=0.25))
+    assert found.classes.ravel().tolist() == [0, 1, 0, 0]
+    assert found.fringe is not None
+    # 0.37, 0.64, 0.32, 0.19
+    assert found.fringe.ravel().tolist() == [True, True, True, False]
+
+
+def test_a_floor_to_grow_to_lies_below_the_floor() -> None:
+    with pytest.raises(ConfigError, match=r"grown_to must lie between 0 and vessels\.floor, 0\.5, got 0\.6"):
+        VesselConfig(grown_to=0.6)
+
+
+def test_masks_grow_into_what_the_network_doubts(segmenter: Segmenter, box_chest: BoxChest) -> None:
+    volume, _ = box_chest()
+    canonical = volume.canonical()
+    array = canonical.array.copy()
+    array[6:12, 20, 10] = 450  # an artery within a lung
+    array[12:14, 20, 10] = 342  # artery 0.31, vein 0.69, any of them 0.79
+    doubtful = replace(canonical, array=array)
+    cfg = segmenter.checkpoint.config
+    vessels = VesselConfig(floor=0.9, floor_of="any", grown_to=0.5)
+    growing = Segmenter(replace(segmenter.checkpoint, config=replace(cfg, vessels=vessels)))
+    strict = Segmenter(
+        replace(segmenter.checkpoint, config=replace(cfg, vessels=replace(vessels, grown_to=None)))
+    )
+    plain, wide = (
+        each(doubtful, ["pulmonary arteries"]).label_map.canonical().array for each in (strict, growing)
+    )
+    assert (plain[6:12, 20, 10] != 0).any()
+    assert not plain[12:14, 20, 10].any()
+    assert (wide[12:14, 20, 10] != 0).any()
+    assert (wide[plain != 0] == plain[plain != 0]).all()
+
+
 def test_specks_go_and_thin_branches_stay() -> None:
     classes = np.zeros((12, 12, 12), dtype=np.uint8)
     classes[2, 2, :] = 1

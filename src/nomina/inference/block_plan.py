@@ -26,12 +26,12 @@ LUNG_BYTES = 3
 MAPS_PER_CLASS = 2
 """Maps on the prepared grid per class while tiles are blended: probabilities, and their copy when divided."""
 
-PIECE_BYTES = 11
-"""Per voxel while specks are taken off: classes, certainty, result, two masks and numbered pieces."""
+PIECE_BYTES = 12
+"""Per voxel while specks are taken off: classes, certainty, fringe, result, two masks and numbered pieces."""
 
-BRANCH_BYTES = 11
-"""Per voxel while branches are voted on: classes, certainty, both trees before and after, their union, what
-changed and the mask that is thinned, with marks."""
+BRANCH_BYTES = 12
+"""Per voxel while branches are voted on: classes, certainty, fringe, both trees before and after, their
+union, what changed and the mask that is thinned, with marks."""
 
 SLAB_BYTES = 400_000_000
 """Distances to the wall, sought slab by slab (`nomina.assessment.thinning`)."""
@@ -115,7 +115,7 @@ def _stages(scan: BlockScan, tile_bytes: float) -> dict[str, int]:
         "lungs": LUNG_BYTES * num_voxels,
         "prepare": planes + prepared,
         "tiles": WARM_UP_BYTES + prepared + MAPS_PER_CLASS * maps + prepared + tile,
-        "winner": WARM_UP_BYTES + prepared + maps + 2 * num_voxels,
+        "winner": WARM_UP_BYTES + prepared + maps + 3 * num_voxels,
         "specks": WARM_UP_BYTES + PIECE_BYTES * num_voxels,
         "branches": branches,
         "paint": WARM_UP_BYTES + PAINT_BYTES * num_voxels,

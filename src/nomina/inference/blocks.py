@@ -1,7 +1,7 @@
 """Words and a chest CT → named vessels, through a network of blocks.
 
-lungs found → box about them → cubes → tiles, blended → scan's own grid → strays off → whole branches → sides
-→ verdicts
+lungs found → box about them → cubes → tiles, blended → scan's own grid → strays off → whole branches
+→ grown into their fringe → sides → verdicts
 
 The network says artery or vein; left and right come from the lungs in world coordinates, so a file with other
 axes cannot exchange them. A network whose classes have sides of their own is taken at its word.
@@ -34,6 +34,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.block_plan import BlockMemoryPlan
+from nomina.inference.growing import grown
 from nomina.inference.native_grid import linear_weights
 from nomina.inference.provenance import provenance
 from nomina.inference.vessel_verdicts import ChestInView, judge_vessel
@@ -64,6 +65,8 @@ class VesselMap:
     """Probability of the most probable class in steps of 1/255."""
     num_overlaps: int
     """Voxels in which several classes passed the floor; the more probable one was taken."""
+    fringe: Bool[np.ndarray, "i j k"] | None = None
+    """Where the classes may grow, `VesselConfig.grown_to`."""
 
 
 def segment_blocks(
@@ -150,17 +153,22 @@ def _find(checkpoint: Checkpoint, part: Volume, report: Callable[[float], None])
 def _cleaned(
     checkpoint: Checkpoint, found: VesselMap, grid: Grid, lungs: LabelMap | None, tissue: LabelMap
 ) -> tuple[VesselMap, list[str]]:
-    """The map without strays and, where the checkpoint asks for it, with whole branches; notes on these."""
+    """The map without strays and, where the checkpoint asks for it, with whole branches and grown; notes."""
     if lungs is not None:
-        # In place and plane by plane: the scan may be large, and nobody else holds these classes.
-        for plane, is_around in zip(found.classes, around_lungs(lungs, grid, REACH_MM), strict=True):
-            plane[~is_around] = 0
+        # In place and plane by plane: the scan may be large, and nobody else holds these maps.
+        for index, is_around in enumerate(around_lungs(lungs, grid, REACH_MM)):
+            found.classes[index][~is_around] = 0
+            if found.fringe is not None:
+                found.fringe[index][~is_around] = False
     near = near_lungs(tissue, grid, REACH_MM)
     classes = without_strays(found.classes, SPECK_MM3 / (1000 * grid.voxel_volume_ml), near)
-    if not checkpoint.config.vessels.has_whole_branches:
-        return replace(found, classes=classes), []
-    classes, note = _with_whole_branches(classes, checkpoint.structures, grid)
-    return replace(found, classes=classes), [note]
+    notes = []
+    if checkpoint.config.vessels.has_whole_branches:
+        classes, note = _with_whole_branches(classes, checkpoint.structures, grid)
+        notes = [note]
+    if found.fringe is not None:
+        classes = grown(classes, found.fringe)
+    return replace(found, classes=classes, fringe=None), notes
 
 
 def _labelled(
@@ -204,10 +212,12 @@ def winning_vessels(
         probabilities: One map per class on `prepared`.
         prepared: Grid of the network.
         native: Canonical grid of the scan, with the same axes.
-        cfg: Its floor decides where there is vessel.
+        cfg: Its floors decide where there is vessel and where vessels may grow.
     """
     along_i, along_j, along_k = (linear_weights(prepared, native, axis) for axis in range(3))
     classes, certainty = np.zeros(native.shape, dtype=np.uint8), np.zeros(native.shape, dtype=np.uint8)
+    lower_floor = cfg.grown_to
+    fringe = None if lower_floor is None else np.zeros(native.shape, dtype=bool)
     num_overlaps = 0
     for index, weights in enumerate(along_i):
         plane = torch.einsum("nsjk,s->njk", probabilities[:, weights > 0], weights[weights > 0])
@@ -216,8 +226,10 @@ def winning_vessels(
         vessel = best if cfg.floor_of == "class" else 1 - (1 - maps).prod(dim=0)
         classes[index] = torch.where(vessel > cfg.floor, winner + 1, 0).to(torch.uint8).numpy()
         certainty[index] = (best * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+        if fringe is not None and lower_floor is not None:
+            fringe[index] = (vessel > lower_floor).numpy()
         num_overlaps += int(((maps > cfg.floor).sum(dim=0) > 1).sum())
-    return VesselMap(classes, certainty, num_overlaps)
+    return VesselMap(classes, certainty, num_overlaps, fringe)
 
 
 def without_strays(

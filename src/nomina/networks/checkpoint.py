@@ -61,12 +61,19 @@ class VesselConfig:
     """What must pass the floor: the most probable class (`class`), or that any class is there, 1 − ∏(1 − p)
     (`any`). A twig of which a network only cannot say whose it is passes the second alone; its most probable
     class then names it, and the vote of its branch may name it anew."""
+    grown_to: float | None = None
+    """Down to which of these chances the named pieces grow, once cleaned and voted on; None: they do not.
+    Names are settled where a network is sure, extents where there is vessel at all."""
     has_whole_branches: bool = False
     """Whether every branch gets one class by vote (`nomina.assessment.branch_vote`)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < 1:
             raise ConfigError(f"vessels.floor must lie between 0 and 1, got {self.floor}")
+        if self.grown_to is not None and not 0 < self.grown_to < self.floor:
+            raise ConfigError(
+                f"vessels.grown_to must lie between 0 and vessels.floor, {self.floor}, got {self.grown_to}"
+            )
 
 
 @config
