@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import torch
 from nomina.anatomy.resolve import resolve_targets
 from nomina.anatomy.structures import structure
 from nomina.cli import main as frame
+from nomina.imaging.doctor_volume import faults
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.plan import MemoryPlan, ScanSize, plan_memory
@@ -86,6 +87,7 @@ class FakeSegmenter:
             "encoder": {"encoder": "none"},
             "mode": mode,
         }
+        provenance["findings"] = [asdict(finding) for finding in faults(volume)]
         provenance["memory"] = plan.as_dict()
         provenance["machine"] = {"device": "cpu", "threads": torch.get_num_threads(), "cpu": "AVX2"}
         label_map = LabelMap(array, volume.grid, names=names, scheme="nomina")

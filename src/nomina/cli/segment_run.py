@@ -49,19 +49,18 @@ class Request:
                 and each new folder.
         """
         from nomina.cli.run_card import run_card
-        from nomina.imaging.doctor_volume import faults
         from nomina.imaging.read import read_volume
         from nomina.reporting.sidecar import in_scheme
 
         volume = read_volume(job.source, series_uid=self.series_uid)
         plan = self.segmenter.plan(volume, self.words, max_memory_bytes=self.limit_bytes)
         say(plan.sentence())
-        for fault in faults(volume):
-            say(f"warning: {fault.sentence} {fault.remedy} [{fault.code}]")
         if self.anchors:
             found = self.segmenter.anchored(volume, self.words, self.anchors, progress=report, plan=plan)
         else:
             found = self.segmenter(volume, self.words, progress=report, plan=plan)
+        for fault in found.provenance.get("findings", ()):
+            say(f"warning: {fault['sentence']} {fault['remedy']} [{fault['code']}]")
         result = in_scheme(found, self.scheme)
         card = None
         if job.card is not None:
