@@ -34,6 +34,7 @@ MODELS: dict[str | None, list[str] | None] = {
         *(f"{a}-{b} disc" for a, b in pairwise(THORACOLUMBAR)),
         "spinal canal",
     ],
+    "vessels": ["pulmonary artery", "pulmonary vein"],
     "lung": [
         *(f"{side} pulmonary {vessel}" for vessel in ("artery", "vein") for side in ("left", "right")),
         *(f"left {place} lobe" for place in ("upper", "lower")),
@@ -61,6 +62,10 @@ def fault(row: dict[str, Any]) -> str | None:
     at = at if isinstance(at, list) else [at] * len(got)
     if [target.at for target in found.targets] != [tuple(names(ends)) if ends else () for ends in at]:
         return f"at {[target.at for target in found.targets]}"
+    inside = row.get("inside", "")
+    inside = inside if isinstance(inside, list) else [inside] * len(got)
+    if [target.inside for target in found.targets] != inside:
+        return f"inside {[target.inside for target in found.targets]}"
     for key, said in (("warns", found.warnings), ("fixes", found.corrections)):
         if bool(said) != (key in row) or row.get(key, "") not in " ".join(said):
             return f"{key}: {said}"

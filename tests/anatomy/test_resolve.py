@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nomina.anatomy.phrase_words import is_negated
-from nomina.anatomy.resolve import explain, nearest_phrases, resolve, resolve_targets
+from nomina.anatomy.resolve import explain, nearest_phrases, regions_needed, resolve, resolve_targets
 from nomina.anatomy.structures import vocabulary
 from nomina.errors import PromptError
 
@@ -394,9 +394,20 @@ def test_a_structure_that_the_model_does_not_know_is_not_answered_with_the_other
         resolve("pulmonary artery", within=known)
 
 
-@pytest.mark.parametrize("words", ["right lower lobe arteries", "arteries of right lower lobe"])
+@pytest.mark.parametrize("words", ["right upper arteries", "inferior right pulmonary artery"])
 def test_a_refusal_that_names_the_nearest_offers_nothing_of_the_other_side(words: str) -> None:
     with pytest.raises(PromptError) as refused:
         resolve(words)
     assert "'right pulmonary artery'" in str(refused.value)
     assert "left" not in str(refused.value)
+
+
+def test_what_lies_in_a_lobe_is_a_part_that_resolve_refuses_and_explain_says() -> None:
+    found = explain("RLL arteries", within=["pulmonary artery"])
+    assert found.expression == "pulmonary artery within right lower lobe"
+    assert [str(target) for target in found.targets] == ["pulmonary artery within right lower lobe"]
+    assert [target.is_part for target in found.targets] == [True]
+    assert "right lower lobe" in regions_needed(found.targets)
+    assert regions_needed(explain("pulmonary artery").targets) == ""
+    with pytest.raises(PromptError, match="is a part of pulmonary artery"):
+        resolve("RLL arteries")

@@ -59,6 +59,7 @@ class FakeSegmenter:
         mode: str = "predicted",
         progress: Callable[[float], None] | None = None,
         plan: MemoryPlan | None = None,
+        regions: LabelMap | None = None,
     ) -> Segmentation:
         self.threads.append(torch.get_num_threads())
         plan = plan or self.plan(volume, prompts)

@@ -67,7 +67,9 @@ def test_a_part_is_shown_with_what_cuts_it() -> None:
     assert header == "# canal at the level of L3 = spinal canal at L3 vertebra"
     assert line.endswith("label 61  at L3 vertebra")
     (found,) = json.loads(runner.invoke(app, ["--json", "canal from L3 to L5"]).stdout)
-    assert found["targets"] == [{"structure": "spinal canal", "at": ["L3 vertebra", "L5 vertebra"]}]
+    assert found["targets"] == [
+        {"structure": "spinal canal", "at": ["L3 vertebra", "L5 vertebra"], "inside": None}
+    ]
 
 
 def test_a_model_limits_what_a_phrase_names() -> None:
@@ -117,3 +119,15 @@ def test_a_prompt_is_answered_at_once_without_arrays(least_seconds: Callable[...
     assert "84020006" in done.stdout
     assert done.stderr.strip() == "set()"
     assert least_seconds(f"{answer}typer.run(prompt)", "L4-5 disk", limit=0.6) <= 0.6
+
+
+def test_what_must_be_given_for_a_lobe_is_talk_and_its_place_is_data() -> None:
+    result = runner.invoke(app, ["right lower lobe arteries", "-m", "lung-vessels-ct"])
+    assert result.exit_code == 0
+    header, line = result.stdout.splitlines()
+    assert header == "# right lower lobe arteries = pulmonary artery within right lower lobe"
+    assert line.endswith("label 141  within right lower lobe")
+    assert "no model names right lower lobe: give a label map that does" in result.stderr
+    assert "--regions" in result.stderr
+    (found,) = json.loads(runner.invoke(app, ["--json", "RLL arteries"]).stdout)
+    assert found["targets"] == [{"structure": "pulmonary artery", "at": [], "inside": "right lower lobe"}]

@@ -8,10 +8,19 @@ import pytest
 
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.structures import structure
+from nomina.errors import GridMismatchError, PromptError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap
-from nomina.inference.parts import height_mm, needed_structures, only_asked, part_at
+from nomina.inference.parts import (
+    height_mm,
+    needed_structures,
+    on_grid,
+    only_asked,
+    part_at,
+    require_named,
+    values_used,
+)
 
 SPACING_MM = (2.0, 1.0, 0.5)
 NAMES = {22: "L3 vertebra", 23: "L4 vertebra", 61: "spinal canal", 122: "L3-L4 disc"}
@@ -184,3 +193,115 @@ def test_what_gives_a_height_is_needed_though_not_asked() -> None:
         *("spinal cord", "T12 vertebra", "L1 vertebra", "spinal canal"),
     )
     assert needed_structures(resolve_targets(["L4"]), ["spinal canal"]) == ("L4 vertebra",)
+
+
+LOBES = {14: "right lower lobe", 13: "right middle lobe", 10: "left upper lobe"}
+
+
+def chest(*, size: int = 20) -> tuple[Segmentation, LabelMap]:
+    """An artery of 8 ml along S through the lower lobe and the middle lobe above it, and a vein beside it."""
+    array = np.zeros((20, 20, 20), dtype=np.uint8)
+    array[8:10, 9:11, 2:18] = 141
+    array[12:14, 9:11, 2:18] = 144
+    grid = Grid(array.shape, np.diag([5.0, 5.0, 5.0, 1.0]))
+    lobes = np.zeros(array.shape, dtype=np.uint16)
+    lobes[4:16, 4:16, 1:9] = 14
+    lobes[4:16, 4:16, 9:size] = 13
+    names = {141: "pulmonary artery", 144: "pulmonary vein"}
+    verdicts = [Verdict(name, "present", 0.9, "seen", 8.0, is_calibrated=True) for name in names.values()]
+    found = Segmentation(LabelMap(array, grid, names=names, scheme="nomina"), tuple(verdicts), ("x",))
+    return found, LabelMap(lobes, grid, names=LOBES, scheme="totalsegmentator")
+
+
+def test_a_part_inside_a_region_is_their_intersection_voxel_by_voxel() -> None:
+    found, lobes = chest()
+    result = only_asked(found, resolve_targets(["RLL arteries"]), lobes)
+    expected = found.label_map.mask("pulmonary artery") & lobes.mask("right lower lobe")
+    np.testing.assert_array_equal(result.label_map.array, np.where(expected, 141, 0))
+    assert result.label_map.names == {141: "pulmonary artery"}
+    (verdict,) = result.verdicts
+    assert (verdict.presence, verdict.score, verdict.is_calibrated) == ("present", 0.9, False)
+    assert verdict.volume_ml == pytest.approx(2 * 2 * 7 * 0.125)
+    assert verdict.reason == "3.5 ml within right lower lobe; of the whole: seen"
+    assert result.provenance["notes"] == ["pulmonary artery is given in part: within right lower lobe"]
+
+
+def test_parts_inside_several_regions_are_together_and_the_whole_takes_them_in() -> None:
+    found, lobes = chest()
+    both = only_asked(found, resolve_targets(["arteries of the RLL and RML; veins in the RLL"]), lobes)
+    assert (both.label_map.array == 141).sum() == 2 * 2 * 16
+    assert (both.label_map.array == 144).sum() == 2 * 2 * 7
+    whole = only_asked(found, resolve_targets(["RLL arteries; pulmonary artery"]), lobes)
+    assert (whole.label_map.array == 141).sum() == 2 * 2 * 16
+    assert "'pulmonary artery within right lower lobe' lies within" in whole.provenance["notes"][0]
+
+
+def test_a_region_that_is_not_in_the_map_gives_nothing_and_no_certainty() -> None:
+    found, lobes = chest()
+    (verdict,) = only_asked(found, resolve_targets(["LUL arteries"]), lobes).verdicts
+    assert (verdict.presence, verdict.score, verdict.volume_ml) == ("uncertain", 0.5, 0.0)
+    assert verdict.reason == "the regions hold no left upper lobe, so what lies within it is not known"
+
+
+def test_a_region_without_its_vessels_is_not_called_one_that_has_them() -> None:
+    found, lobes = chest()
+    hollow = replace(lobes, array=np.where(found.label_map.array > 0, 0, lobes.array))
+    (verdict,) = only_asked(found, resolve_targets(["RLL arteries"]), hollow).verdicts
+    assert (verdict.presence, verdict.score) == ("uncertain", 0.5)
+    assert "0.0 ml within right lower lobe, less than 1 ml" in verdict.reason
+
+
+def test_of_a_vessel_that_is_not_there_no_part_lies_in_any_region() -> None:
+    found, lobes = chest()
+    gone = stating(found, "pulmonary artery", presence="absent", score=0.95, volume_ml=0.0)
+    gone = replace(gone, label_map=replace(found.label_map, array=np.zeros_like(found.label_map.array)))
+    (verdict,) = only_asked(gone, resolve_targets(["RLL arteries"]), lobes).verdicts
+    assert (verdict.presence, verdict.score, verdict.reason) == ("absent", 0.95, "of the whole: seen")
+
+
+@pytest.mark.parametrize(("size", "is_cut"), [(20, True), (19, False)])
+def test_a_part_is_cut_where_its_region_reaches_the_border(size: int, is_cut: bool) -> None:
+    found, lobes = chest(size=size)
+    cut = stating(found, "pulmonary artery", is_partial=True)
+    assert only_asked(cut, resolve_targets(["RML arteries"]), lobes).verdicts[0].is_partial == is_cut
+    assert not only_asked(cut, resolve_targets(["RLL arteries"]), lobes).verdicts[0].is_partial
+
+
+def test_regions_are_turned_to_the_axes_of_the_scan_and_never_resampled() -> None:
+    _, lobes = chest()
+    affine = lobes.grid.affine[:, [2, 0, 1, 3]].copy()
+    affine[:3, 3] += affine[:3, 0] * 19
+    affine[:3, 0] *= -1
+    affine[0, 3] += 0.002  # a rounded header
+    turned = np.ascontiguousarray(lobes.array.transpose(2, 0, 1)[::-1])
+    back = on_grid(LabelMap(turned, Grid(turned.shape, affine), names=LOBES), lobes.grid)
+    np.testing.assert_array_equal(back.array, lobes.array)
+    assert back.grid is lobes.grid
+    moved = lobes.grid.affine.copy()
+    moved[0, 3] += 0.5
+    with pytest.raises(GridMismatchError, match=r"Corners of scan and label map lie up to 0.5 mm apart"):
+        on_grid(replace(lobes, grid=Grid(lobes.grid.shape, moved)), lobes.grid)
+    finer = np.repeat(lobes.array, 2, axis=0)
+    fine = LabelMap(finer, Grid(finer.shape, np.diag([2.5, 5.0, 5.0, 1.0])), names=LOBES)
+    with pytest.raises(GridMismatchError, match="nearest neighbour"):
+        on_grid(fine, lobes.grid)
+
+
+def test_regions_must_be_given_named_and_asked_for() -> None:
+    targets = resolve_targets(["right lower lobe arteries"])
+    with pytest.raises(
+        PromptError, match=r"within right lower lobe' was asked for, and no model names .*--regions"
+    ):
+        require_named(targets, None)
+    with pytest.raises(SchemeError, match="no value for right lower lobe, only for left lung"):
+        require_named(targets, ["left lung"])
+    with pytest.raises(PromptError, match="leave the regions out"):
+        require_named(resolve_targets(["pulmonary artery"]), LOBES.values())
+    with pytest.raises(PromptError, match=r"share voxels.*two runs"):
+        require_named(resolve_targets(["RLL arteries; right pulmonary artery"]), LOBES.values())
+    require_named(resolve_targets(["RLL arteries; right pulmonary vein"]), LOBES.values())
+    require_named(resolve_targets(["pulmonary artery"]), None)
+    assert values_used(chest()[1], targets) == {
+        "scheme": "totalsegmentator",
+        "values": {"right lower lobe": 14},
+    }

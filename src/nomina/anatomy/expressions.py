@@ -14,13 +14,15 @@ class Expression:
     """A compiled phrase. Its text is a phrase again, in one wording per meaning, that names the same."""
 
     text: str
-    """How it is printed: "disc below L4 vertebra", "spinal canal at L3 vertebra"."""
+    """How it is printed: "spinal canal at L3 vertebra", "pulmonary artery within right lower lobe"."""
     members: tuple[Structure, ...]
     """What it names, in the order named; groups and ranges from head to feet."""
     is_group: bool = False
     """True where only those that are known are wanted: "all discs"."""
     at: tuple[Structure, ...] = ()
     """Only the part at the height of these is wanted, from the highest to the lowest."""
+    inside: tuple[Structure, ...] = ()
+    """Only the parts inside these are wanted."""
     warnings: tuple[str, ...] = ()
     """Choices that were taken where the words leave one, a sentence each."""
 
@@ -53,7 +55,7 @@ def without(wanted: Sequence[Expression], left_out: Sequence[Expression]) -> lis
     ]
     if strangers:
         raise PromptError(f"{strangers[0]} is no part of {text}, so it cannot be left out of it")
-    if any(expression.at for expression in (*wanted, *left_out)):
+    if any(expression.at or expression.inside for expression in (*wanted, *left_out)):
         raise PromptError("a part of a structure can be asked for, but not with 'except'")
     if asked <= names:
         raise PromptError(f"nothing remains of {text}")

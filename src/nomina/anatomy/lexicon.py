@@ -41,7 +41,7 @@ REFUSED = (
 
 FILLERS = (
     *("the", "a", "an", "of", "in", "from", "please", "whole", "entire", "complete", "only", "just"),
-    *("directly", "immediately"),
+    *("within", "inside", "directly", "immediately"),
 )
 """Words that change nothing."""
 
@@ -145,9 +145,9 @@ LEXICON: dict[str, Word] = {
     **_entries("inclusive", "inclusive inclusively incl", "inclusive"),
     **_entries("side", "left sinister sinistri sinistra sinistrae sinistrum", "left"),
     **_entries("side", "right dexter dextri dextra dextrae dextrum", "right"),
-    **_entries("position", "upper superior", "upper"),
-    **_entries("position", "middle medius", "middle"),
-    **_entries("position", "lower inferior", "lower"),
+    **_entries("position", "upper superior superioris", "upper"),
+    **_entries("position", "middle medius medii", "middle"),
+    **_entries("position", "lower inferior inferioris", "lower"),
     **_entries("lung noun", "artery arteria", "artery"),
     **_entries("lung noun", "arteries arteriae", "artery", plural=True),
     **_entries("lung noun", "vein vena", "vein"),

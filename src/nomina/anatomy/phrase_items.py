@@ -129,11 +129,12 @@ def _after(item: Item, wanted: Item) -> Item:
 
 def _share(items: list[Item]) -> list[Item]:
     """Give items what their neighbours say for both: "L3 and L4 vertebrae", "lumbar vertebrae and discs"."""
-    items = _share_of_lung(items)
+    items = _share_of_lung(_share_of_lobes(items))
     result: list[Item] = []
     for index, item in enumerate(items):
         if index:
             _refuse_unclear(items[index - 1], item)
+            _refuse_unclear_lobe(items[index - 1], item)
         if item.is_bare and item.noun is None:
             noun = _noun_after(item, items[index + 1 :]) or _noun_before(item, items[:index])
             result.append(replace(item, noun=noun))
@@ -159,6 +160,15 @@ def _refuse_unclear(before: Item, item: Item) -> None:
         )
     levels_first = before.is_bare and _is_tube(item) and item.words[0].kind in ("level", "region")
     if ((is_related or is_pair_of_one) and follows) or one_is_cut or (levels_first and before.of("level")):
+        raise PromptError(
+            f"{item.text!r} after {before.text!r} can mean two things; say each in full, apart by a semicolon"
+        )
+
+
+def _refuse_unclear_lobe(before: Item, item: Item) -> None:
+    """Refuse "RUL and RLL arteries": a whole lobe and the vessels of another, or the vessels of both."""
+    both = [one for one in (before, item) if _names_lobe(one)]
+    if len(both) == 2 and len([one for one in both if _vessel_words(one)]) == 1:
         raise PromptError(
             f"{item.text!r} after {before.text!r} can mean two things; say each in full, apart by a semicolon"
         )
@@ -195,6 +205,46 @@ def _given(item: Item, donor: Item | None, position: int) -> Word | None:
 
 def _is_lung_word(word: Word) -> bool:
     return word.kind in _LUNG_KINDS or word.text == "pulmonary"
+
+
+def _vessel_words(item: Item) -> list[Word]:
+    return [word for word in item.of("lung noun") if word.text in ("artery", "vein", "vessel")]
+
+
+def _names_lobe(item: Item) -> bool:
+    return item.is_of_lung and any(word.text == "lobe" for word in item.of("lung noun"))
+
+
+def _share_of_lobes(items: list[Item]) -> list[Item]:
+    """Give items what "of" says for all: "arteries and veins of the RLL", "arteries of the RUL and RML"."""
+    result = list(items)
+    for index in reversed(range(len(items) - 1)):
+        item, following = result[index], result[index + 1]
+        is_vessel_alone = item.is_of_lung and all(map(_is_vessel_word, item.words))
+        if is_vessel_alone and following.is_of_lung and following.words[0] in _vessel_words(following):
+            places = [word for word in following.words if not _is_vessel_word(word) and word.kind != "all"]
+            result[index] = Item((*item.words, *places))
+    for index in range(1, len(items)):
+        before, item = result[index - 1], result[index]
+        is_of_places = before.is_of_lung and _is_vessel_word(before.words[0]) and bool(_places(before))
+        is_lobe_alone = _names_lobe(item) and not _vessel_words(item)
+        if is_of_places and is_lobe_alone and not any(word.text == "lung" for word in before.words):
+            lobe = [word for word in item.words if word.text == "lobe"]
+            lacks_lobe, lacks_position = not _names_lobe(before), not before.of("position")
+            position = item.of("position") if lacks_position and lacks_lobe else []
+            side = before.of("side") if lacks_lobe and not item.of("side") else []
+            result[index - 1] = Item((*before.words, *position, *(lobe if lacks_lobe else [])))
+            vessels = [word for word in before.words if _is_vessel_word(word)]
+            result[index] = Item((*vessels, *side, *item.words))
+    return result
+
+
+def _is_vessel_word(word: Word) -> bool:
+    return word.text in ("artery", "vein", "vessel", "pulmonary")
+
+
+def _places(item: Item) -> list[Word]:
+    return [word for word in item.words if word.kind in ("side", "position") or word.text == "lobe"]
 
 
 def _share_of_lung(items: list[Item]) -> list[Item]:

@@ -1,4 +1,7 @@
-"""Items of the lung → expressions: "right upper lobe", "both lungs", "arteries of the left lung"."""
+"""Items of the lung → expressions: "right upper lobe", "arteries of the left lung", "veins in the LUL".
+
+The vessels of a lobe are the part of the vessels that lies in it, whichever branch it is of.
+"""
 
 from nomina.anatomy.expressions import Expression, single
 from nomina.anatomy.phrase_items import Item
@@ -41,10 +44,15 @@ def lung(item: Item) -> Expression:
 
 def _vessels(item: Item, vessel: str, side: str) -> Expression:
     kinds = {noun.text for noun in item.of("lung noun")}
-    if "lobe" in kinds or item.of("position"):
-        near = " or ".join(repr(f"{side} {name}".strip()) for name in _VESSELS[vessel])
+    if "lobe" in kinds:
+        return _vessels_within(item, vessel, side)
+    if item.of("position"):
+        # "Superior pulmonary vein" is one vein, which drains more than the upper lobe.
+        position = item.of("position")[0].text
+        lobe = f"{'left' if side == 'left' and position != 'middle' else 'right'} {position} lobe"
         raise PromptError(
-            f"{item.text!r}: the vessels of one lobe are not in the vocabulary; the nearest are {near}"
+            f"{item.text!r} is not in the vocabulary; for what lies in a lobe say "
+            f"'{_VESSELS[vessel][0]} within {lobe}'"
         )
     if "lung" not in kinds and not any(word.text == "pulmonary" for word in item.words):
         raise PromptError(f"{item.text!r} of what? Say for example '{side or 'left'} pulmonary artery'")
@@ -53,6 +61,19 @@ def _vessels(item: Item, vessel: str, side: str) -> Expression:
     names = [f"{one} {name}".strip() for name in _VESSELS[vessel] for one in sides]
     members = tuple(vocabulary()[name] for name in names)
     return single(names[0]) if len(names) == 1 else Expression(", ".join(names), members)
+
+
+def _vessels_within(item: Item, vessel: str, side: str) -> Expression:
+    """The part of the vessels that lies in lobes, which tell the side."""
+    lobe_nouns = [noun for noun in item.of("lung noun") if noun.text == "lobe"]
+    is_plural = any(noun.is_plural for noun in lobe_nouns) or any(word.text == "both" for word in item.words)
+    lobes = _lobes(item, side, is_plural).members
+    names = _VESSELS[vessel]
+    return Expression(
+        ", ".join(f"{name} within {lobe.name}" for name in names for lobe in lobes),
+        tuple(vocabulary()[name] for name in names),
+        inside=lobes,
+    )
 
 
 def _lobes(item: Item, side: str, is_plural: bool) -> Expression:

@@ -205,6 +205,8 @@ def _cut(item: Item, rest: Sequence[Word]) -> Expression:
     if not long or not others:
         raise PromptError(f"{item.text!r} with a level: say what is wanted and where, as in 'canal at L3'")
     head = lung(Item(tuple(long))) if item.is_of_lung else plain(Item(tuple(long)))
+    if head.inside:
+        raise PromptError(f"{head.text} is a part already; leave the level or the lobe out")
     if any(m.region != "lung" and m.kind not in ("canal", "cord") for m in head.members):
         raise PromptError(f"{head.text} lies at one level; only the canal, the cord and the lungs can be cut")
     ends, warnings = _heights([word for word in others if word.kind != "level word"])

@@ -199,7 +199,9 @@ def _join_names(words: list[Word]) -> list[Word]:
 
 
 def _named(name: str) -> list[Word]:
-    """The words of a name: vertebrae and discs by their levels, so that "atlas" is "vertebra C1"."""
+    """The words of a name: "atlas" is "vertebra C1", "RUL" is "right upper lobe"."""
+    if vocabulary()[name].kind == "lobe":
+        return [LEXICON[word] for word in name.split()]
     levels, _, kind = name.rpartition(" ")
     if kind not in ("vertebra", "disc"):
         return [Word("name", name)]

@@ -1,4 +1,4 @@
-"""Free text → structures: "L4-5 disk", "the disc below L4", "all discs except L5-S1", "canal at L3".
+"""Free text → structures: "L4-5 disk", "the disc below L4", "all discs except L5-S1", "RLL arteries".
 
 Nothing is guessed: every word must be understood, and a phrase that can mean two things is refused with the
 nearest phrases that mean one, or read in the way that is usual, with a warning that says so. The steps are
@@ -35,15 +35,41 @@ THIS_MODEL = "this model does not know"
 
 @dataclass(frozen=True)
 class Target:
-    """A structure, or the part of it at the height of others."""
+    """A structure, or the part of it at the height of others or inside another."""
 
     structure: Structure
     at: tuple[str, ...] = ()
     """Names of the structures whose height, from the top of the highest to the bottom of the lowest, cuts it;
     empty for the whole structure."""
+    inside: str = ""
+    """Name of the structure inside which it is wanted; empty for everywhere."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether not the whole structure is meant."""
+        return bool(self.place)
+
+    @property
+    def place(self) -> str:
+        """Which part is meant, as it is printed: "at L3 vertebra"; empty for the whole structure."""
+        if self.inside:
+            return f"within {self.inside}"
+        return f"at {' to '.join(self.at)}" if self.at else ""
 
     def __str__(self) -> str:
-        return f"{self.structure.name} at {' to '.join(self.at)}" if self.at else self.structure.name
+        return f"{self.structure.name} {self.place}".strip()
+
+
+def regions_needed(targets: Iterable[Target]) -> str:
+    """What must be given for the parts inside others, one sentence; empty where there are none."""
+    places = list(dict.fromkeys(target.inside for target in targets if target.inside))
+    if not places:
+        return ""
+    return (
+        f"no model names {', '.join(places)}: give a label map that does, on the scan's own grid, such as "
+        f"TotalSegmentator's (`nomina segment --regions FILE --regions-scheme totalsegmentator`; in Python "
+        f"`regions=`)"
+    )
 
 
 @dataclass(frozen=True)
@@ -205,7 +231,7 @@ def _compile(sentence: Sentence) -> list[Expression]:
 
 def _whole(targets: Iterable[Target]) -> tuple[Structure, ...]:
     for target in targets:
-        if target.at:
+        if target.is_part:
             raise PromptError(
                 f"'{target}' is a part of {target.structure.name}, which cannot be asked for here; ask for "
                 f"{target.structure.name!r}"
@@ -244,7 +270,9 @@ def _restrict(expression: Expression, allowed: Collection[str], denial: str) -> 
         unknown = _listed([f"'{item.name}'" for item in outside])
         raise PromptError(f"{denial} {unknown}; {hint}")
     at = tuple(item.name for item in expression.at)
-    return [Target(item, at) for item in inside]
+    # What a part lies inside of comes from a label map of the user's, whatever the model knows.
+    places = [place.name for place in expression.inside] or [""]
+    return [Target(item, at, place) for item in inside for place in places]
 
 
 def _listed(names: list[str]) -> str:

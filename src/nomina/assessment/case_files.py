@@ -75,7 +75,7 @@ def asked_for(prediction: Path) -> tuple[str, ...] | None:
             f"{path} does not say in words what was asked for ({error}); score all structures of the "
             f"reference (--all-structures, `only_asked=False`)"
         ) from error
-    return tuple(dict.fromkeys(target.structure.name for target in targets if not target.at))
+    return tuple(dict.fromkeys(target.structure.name for target in targets if not target.is_part))
 
 
 def pair_files(predictions: Path, references: Path) -> tuple[CaseFiles, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nomina.anatomy.resolve import Explanation, Target, explain_all
+from nomina.anatomy.resolve import Explanation, Target, explain_all, regions_needed
 from nomina.cli.options import AsJson
 from nomina.networks.shipped import nameable_of
 
@@ -20,11 +20,13 @@ def prompt(
 ) -> None:
     """Show what a phrase names: its expression, structures with SNOMED CT codes, and label values.
 
-    Spelling that was corrected, and choices that the words leave open, are told on stderr.
+    Spelling that was corrected, choices that the words leave open, and what must be given besides the scan
+    are told on stderr.
     """
     explanations = explain_all(words, within=None if model is None else nameable_of(model))
     for explanation in explanations:
-        for remark in (*explanation.corrections, *explanation.warnings):
+        needed = regions_needed(explanation.targets)
+        for remark in filter(None, (*explanation.corrections, *explanation.warnings, needed)):
             typer.echo(f"{explanation.text}: {remark}", err=True)
     if as_json:
         typer.echo(json.dumps([_as_dict(explanation) for explanation in explanations], indent=2))
@@ -39,7 +41,7 @@ def _line(target: Target) -> str:
     structure = target.structure
     code = f"SCT {structure.snomed_code} {structure.snomed_meaning}"
     line = f"{structure.name:<14}  {code:<40}  label {structure.label}"
-    return f"{line}  at {' to '.join(target.at)}" if target.at else line
+    return f"{line}  {target.place}" if target.is_part else line
 
 
 def _as_dict(explanation: Explanation) -> dict[str, object]:
@@ -49,5 +51,8 @@ def _as_dict(explanation: Explanation) -> dict[str, object]:
         "corrections": explanation.corrections,
         "warnings": explanation.warnings,
         "structures": [dataclasses.asdict(structure) for structure in explanation.structures],
-        "targets": [{"structure": t.structure.name, "at": t.at} for t in explanation.targets],
+        "targets": [
+            {"structure": t.structure.name, "at": t.at, "inside": t.inside or None}
+            for t in explanation.targets
+        ],
     }

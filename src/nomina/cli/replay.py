@@ -22,6 +22,10 @@ def replay(
         Path | None,
         typer.Option(help="The scan, where it lies neither beside the card nor in the current folder."),
     ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="The label map of its --regions, where it lies at none of these places either."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("-m", "--model", help="The checkpoint, where the card's name does not find it."),
@@ -43,14 +47,17 @@ def replay(
     from nomina.networks.shipped import checkpoint_folder
 
     said = read_card(card)
-    source = _scan(card, said, scan)
+    source = _input(card, said, scan)
+    regions = _input(card, said, regions, "regions") if said.get("regions") else None
     folder = checkpoint_folder(model or said["model"].get("path") or said["model"]["name"])
     others = _other("scan", said["scan"]["sha256"], scan_sha256(source))
+    if regions is not None:
+        others += _other("file of regions", said["regions"]["sha256"], scan_sha256(regions))
     others += _other("checkpoint", said["model"]["digest"], recorded_digest(folder))
     if others:
         _fail([*others, *changed_versions(said)], "not made again")
     versions = changed_versions(said)
-    label_map, cpu = _made_again(said, source, folder, series)
+    label_map, cpu = _made_again(said, source, folder, series, regions)
     if voxels_sha256(label_map.array) == said["output"]["voxels_sha256"]:
         typer.echo(f"{said['output']['name']}: the same in all {label_map.array.size} voxels, bit for bit")
         if versions:
@@ -72,22 +79,24 @@ def _other(what: str, said: str, found: str | None) -> list[str]:
     return [] if said == found else [f"another {what}: sha256 {found}, the card says {said}"]
 
 
-def _scan(card: Path, said: Mapping[str, Any], given: Path | None) -> Path:
-    name = said["scan"]["name"]
-    places = [given] if given else [Path(said["scan"].get("path", name)), card.parent / name, Path(name)]
+def _input(card: Path, said: Mapping[str, Any], given: Path | None, part: str = "scan") -> Path:
+    name = said[part]["name"]
+    places = [given] if given else [Path(said[part].get("path", name)), card.parent / name, Path(name)]
     for place in places:
         if place.exists():
             return place
     raise VolumeError(
-        f"the scan {given or name} is not there; give its place with --scan", code="missing-file"
+        f"the file of the {part}, {given or name}, is not there; give its place with --{part}",
+        code="missing-file",
     )
 
 
 def _made_again(
-    said: Mapping[str, Any], source: Path, folder: Path, series_uid: str | None
+    said: Mapping[str, Any], source: Path, folder: Path, series_uid: str | None, regions: Path | None
 ) -> "tuple[LabelMap, str]":
     """The label map, and what the processor calculates in."""
     from nomina.anatomy.schemes import load_scheme
+    from nomina.cli.segment_regions import regions_again
     from nomina.imaging.read import read_volume
     from nomina.inference.plan import MemoryPlan
     from nomina.inference.segmenter import Segmenter
@@ -105,7 +114,8 @@ def _made_again(
         if anchors := asked.get("anchors"):
             found = segmenter.anchored(volume, asked["prompts"], anchors, mode=asked["mode"], plan=plan)
         else:
-            found = segmenter(volume, asked["prompts"], mode=asked["mode"], plan=plan)
+            given = None if regions is None else regions_again(regions, said["regions"])
+            found = segmenter(volume, asked["prompts"], mode=asked["mode"], plan=plan, regions=given)
     return in_scheme(found, load_scheme(asked["scheme"])).label_map, found.provenance["machine"]["cpu"]
 
 

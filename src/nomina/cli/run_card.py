@@ -51,6 +51,8 @@ def run_card(result: Segmentation, *, scan: Path, output: Path, model_path: Path
         "versions": {name: version(name) for name in LIBRARIES},
         "output": {"name": output.name, "voxels_sha256": voxels_sha256(result.label_map.array)},
     }
+    if (regions := provenance.get("regions")) is not None:
+        card["regions"] = dict(regions)
     if model_path is not None:
         card["scan"]["path"] = str(scan.resolve())
         card["model"]["path"] = str(model_path.resolve())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nomina.cli.options import Device, known_size
+from nomina.cli.options import Device, known_scheme, known_size
 from nomina.cli.segment_report import print_json, print_table
 from nomina.cli.segment_run import Request, segment_all
 from nomina.errors import SchemeError
@@ -15,6 +15,7 @@ from nomina.errors import SchemeError
 if TYPE_CHECKING:
     from nomina.anatomy.schemes import LabelScheme
     from nomina.cli.segment_jobs import Asked, Job, Work
+    from nomina.cli.segment_regions import Regions
 
 
 class Scheme(StrEnum):
@@ -58,6 +59,23 @@ Anchors = Annotated[
         metavar="WORDS",
         help='What is known of the levels: "lowest disc is L5/S1" or "L4 is here: x,y,z" (world mm, RAS); '
         "repeatable.",
+    ),
+]
+RegionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--regions",
+        metavar="FILE",
+        help='Label map on the scan\'s grid that names lobes, for words such as "right lower lobe arteries".',
+    ),
+]
+RegionsScheme = Annotated[
+    str | None,
+    typer.Option(
+        "--regions-scheme",
+        help="Label scheme of --regions, e.g. totalsegmentator: a name or a .yaml file.",
+        show_default="the JSON file beside it",
+        callback=known_scheme,
     ),
 ]
 Output = Annotated[
@@ -109,6 +127,8 @@ def segment(
     prompt: Prompts = None,
     everything: Everything = False,
     anchor: Anchors = None,
+    regions: RegionsFile = None,
+    regions_scheme: RegionsScheme = None,
     model: Model = None,
     output: Output = None,
     scheme: WrittenScheme = Scheme.nomina,
@@ -141,7 +161,15 @@ def segment(
     _refuse_contradictions(work, file_format, series, skip_existing)
     _say_passed_over(work)
     anchors = _known_anchors(anchor or [], len(work.jobs))
-    asked = Asked(tuple(words) if words else None, recorded_digest(folder), scheme, picture, anchors)
+    given = _regions(words, regions, regions_scheme, len(work.jobs))
+    asked = Asked(
+        tuple(words) if words else None,
+        recorded_digest(folder),
+        scheme,
+        picture,
+        anchors,
+        None if given is None else given.described,
+    )
     waiting = _without_done(work, asked) if skip_existing else list(work.jobs)
     if waiting:
         from nomina.inference.segmenter import Segmenter
@@ -150,7 +178,7 @@ def segment(
         label_scheme = load_scheme(scheme)
         _require_values(segmenter.resolve(words), label_scheme)
         paths = folder if card_paths else None
-        request = Request(segmenter, words, label_scheme, picture, limit_bytes, paths, series, anchors)
+        request = Request(segmenter, words, label_scheme, picture, limit_bytes, paths, series, anchors, given)
         segment_all(waiting, request, print_json if as_json else print_table)
     if fail_if_absent:
         _fail_if_absent(work.jobs)
@@ -214,6 +242,24 @@ def _known_anchors(anchors: list[str], num_scans: int) -> tuple[str, ...]:
         if isinstance(parse_anchor(words).place, tuple) and num_scans > 1:
             raise typer.BadParameter(f"--anchor {words!r} is a place in one scan, got {num_scans} scans")
     return tuple(anchors)
+
+
+def _regions(
+    words: list[str] | None, path: Path | None, scheme: str | None, num_scans: int
+) -> "Regions | None":
+    """What the words lie inside of, read and known to name it; None where nothing needs any."""
+    from nomina.anatomy.resolve import resolve_targets
+    from nomina.cli.segment_regions import read_regions
+    from nomina.inference.parts import require_named
+
+    if scheme and path is None:
+        raise typer.BadParameter("--regions-scheme says what the values of --regions mean; give both")
+    if path is not None and num_scans > 1:
+        raise typer.BadParameter(f"--regions goes with one INPUT, got {num_scans} scans")
+    targets = resolve_targets(words) if words else ()
+    given = None if path is None else read_regions(path, scheme, targets)
+    require_named(targets, None if given is None else given.label_map.names.values())
+    return given
 
 
 def _without_done(work: "Work", asked: "Asked") -> "list[Job]":

@@ -131,6 +131,8 @@ class Asked:
     scheme: str
     has_picture: bool = False
     anchors: tuple[str, ...] = ()
+    regions: Mapping[str, Any] | None = None
+    """What the JSON file says of the regions; None: there are none."""
 
     def difference(self, sidecar: Any) -> str | None:
         """What a result's JSON file says otherwise, in words; None where it says the same.
@@ -144,6 +146,8 @@ class Asked:
         anchors = tuple(sidecar.get("anchors") or ())
         if anchors != self.anchors:
             return f"it was made with other anchors ({', '.join(map(str, anchors)) or 'none'})"
+        if (regions := sidecar.get("regions")) != self.regions:
+            return f"it was made with other regions ({regions.get('name') if regions else 'none'})"
         model = sidecar.get("model") or {}
         if model.get("digest") != self.model_digest:
             return f"it was made by another model ({model.get('name')}, {str(model.get('digest'))[:12]})"

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from nomina.anatomy.schemes import LabelScheme
     from nomina.cli.segment_jobs import Job
+    from nomina.cli.segment_regions import Regions
     from nomina.imaging.segmentation import Segmentation
+    from nomina.imaging.volume import Volume
+    from nomina.inference.block_plan import BlockMemoryPlan
+    from nomina.inference.plan import MemoryPlan
     from nomina.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -36,6 +40,7 @@ class Request:
     """The checkpoint's folder, where run cards are to hold paths."""
     series_uid: str | None = None
     anchors: tuple[str, ...] = ()
+    regions: "Regions | None" = None
 
     def carry_out(
         self, job: "Job", report: Callable[[float], None], say: Callable[[str], None]
@@ -58,18 +63,28 @@ class Request:
         if self.anchors:
             found = self.segmenter.anchored(volume, self.words, self.anchors, progress=report, plan=plan)
         else:
-            found = self.segmenter(volume, self.words, progress=report, plan=plan)
+            found = self._segmented(volume, report, plan)
         for fault in found.provenance.get("findings", ()):
             say(f"warning: {fault['sentence']} {fault['remedy']} [{fault['code']}]")
         result = in_scheme(found, self.scheme)
         card = None
         if job.card is not None:
             card = run_card(result, scan=job.source, output=job.label_map, model_path=self.paths_of)
+            if self.regions is not None and self.paths_of is not None:
+                card["regions"]["path"] = str(self.regions.path.resolve())
         new_folders = job.missing_folders()
         job.write(result, picture_of=volume if self.has_picture else None, card=card)
         for path in new_folders:
             say(f"made folder {path}")
         return result
+
+    def _segmented(
+        self, volume: "Volume", report: Callable[[float], None], plan: "MemoryPlan | BlockMemoryPlan"
+    ) -> "Segmentation":
+        if self.regions is None:
+            return self.segmenter(volume, self.words, progress=report, plan=plan)
+        found = self.segmenter(volume, self.words, progress=report, plan=plan, regions=self.regions.label_map)
+        return replace(found, provenance={**found.provenance, "regions": self.regions.described})
 
 
 def segment_all(jobs: "Sequence[Job]", request: Request, show: "Callable[[Job, Segmentation], None]") -> None:

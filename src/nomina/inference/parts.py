@@ -1,5 +1,8 @@
 """Parts of structures: "canal at L3" is the canal between the top and the bottom of the L3 vertebra.
 
+"Arteries in the right lower lobe" are the voxels of the pulmonary artery that lie in that lobe, as a label
+map of the user's gives it (its regions): no network here names lobes.
+
 Heights are measured along the patient's axis from feet to head (S of RAS+ mm), in whatever direction the
 voxels lie. Of a vertebra only what lies in front of the middle of the canal counts, where a canal is at its
 height: the spinous process hangs down to the next vertebra.
@@ -7,14 +10,17 @@ height: the spinous process hangs down to the next vertebra.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from nomina.anatomy.resolve import Target
+from nomina.anatomy.resolve import Target, regions_needed
+from nomina.errors import GridMismatchError, PromptError, SchemeError
+from nomina.imaging.doctor_compare import grid_differences
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
-from nomina.imaging.volume import LabelMap
+from nomina.imaging.volume import LabelMap, Volume
 
 CANAL = "spinal canal"
 
@@ -24,6 +30,10 @@ ROUNDING_MM = 1e-6
 UNKNOWN_SCORE = 0.5
 """The most that a part scores whose height was not found, or of which the mask of the whole ends short
 [choice: nothing says whether it is in the scan, so either is as likely]."""
+
+LEAST_INSIDE_ML = 1.0
+"""Vessels inside a region count as found there from this volume on [choice: a lobe's arteries have several
+ml; less is what a misplaced region, or one that leaves its vessels out, cuts off]."""
 
 
 def needed_structures(targets: Iterable[Target], known: Collection[str]) -> tuple[str, ...]:
@@ -57,6 +67,75 @@ def height_mm(label_map: LabelMap, names: Sequence[str]) -> tuple[float, float] 
     return min(low for low, _ in known), max(high for _, high in known)
 
 
+def require_named(targets: Iterable[Target], regions: Iterable[str] | None) -> None:
+    """Refuse parts whose regions have no name in what was given, and regions that nothing asks for.
+
+    So is what shares voxels with such a part and has a label of its own: a voxel has one label.
+
+    Args:
+        targets: What is asked for.
+        regions: Names of the regions given; None: no regions are.
+
+    Raises:
+        PromptError: There are no regions and some are needed, or the reverse; or a side of a structure is
+            asked for beside a part of it.
+        SchemeError: A region that is asked for has no value in them.
+    """
+    asked = list(targets)
+    needed = regions_needed(asked)
+    if regions is None:
+        if needed:
+            raise PromptError(
+                f"'{next(target for target in asked if target.inside)}' was asked for, and {needed}"
+            )
+        return
+    if not needed:
+        raise PromptError(
+            "nothing that was asked for lies within a region; leave the regions out, or ask for example for "
+            "'right lower lobe arteries'"
+        )
+    of_parts = {target.structure.name: target for target in asked if target.inside}
+    for side in (target.structure for target in asked if target.structure.part_of in of_parts):
+        raise PromptError(
+            f"'{of_parts[str(side.part_of)]}' and '{side.name}' share voxels, and a voxel has one label; ask "
+            f"for them in two runs"
+        )
+    names = list(regions)
+    strange = [target.inside for target in asked if target.inside and target.inside not in names]
+    if strange:
+        known = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        raise SchemeError(
+            f"the regions have no value for {', '.join(dict.fromkeys(strange))}, only for {known}"
+        )
+
+
+def on_grid(regions: LabelMap, grid: Grid) -> LabelMap:
+    """Regions in the scan's axis order, whatever the order in which they are stored.
+
+    Raises:
+        GridMismatchError: They do not lie on the scan voxel by voxel; they are never resampled.
+    """
+    faults = [found for found in grid_differences(grid, regions.grid) if found.severity != "note"]
+    if faults:
+        said = " ".join(found.sentence for found in faults).replace("output", "label map")
+        raise GridMismatchError(
+            f"the regions do not lie on the scan: {said} Make them from this scan, or resample them onto its "
+            f"grid by nearest neighbour (`nomina doctor --compare` shows what differs)"
+        )
+    # The grids agree to the tolerance of the comparison; from here on they are the same. As volumes, because
+    # every new label map looks through all its voxels.
+    stored = Volume(regions.array, regions.grid).canonical()
+    scan = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid).canonical()
+    return replace(regions, array=Volume(stored.array, scan.grid).reoriented_like(grid).array, grid=grid)
+
+
+def values_used(regions: LabelMap, targets: Iterable[Target]) -> dict[str, Any]:
+    """Plain data on where regions come from: their scheme, and the values of those that were used."""
+    used = {target.inside for target in targets}
+    values = {name: value for value, name in regions.names.items() if name in used}
+    return {"scheme": regions.scheme, "values": values}
+
+
 def part_at(
     mask: Bool[np.ndarray, "i j k"], grid: Grid, low_mm: float, high_mm: float
 ) -> Bool[np.ndarray, "i j k"]:
@@ -67,7 +146,9 @@ def part_at(
     return np.asarray(mask & (s_mm >= low_mm - ROUNDING_MM) & (s_mm <= high_mm + ROUNDING_MM))
 
 
-def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segmentation:
+def only_asked(
+    segmentation: Segmentation, targets: Sequence[Target], regions: LabelMap | None = None
+) -> Segmentation:
     """A segmentation of all that is needed, less what was not asked for: other structures, and other parts.
 
     A structure that is asked for in several parts has all of them under its one label; one that is asked for
@@ -76,6 +157,8 @@ def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segment
     Args:
         segmentation: Masks and verdicts of `needed_structures`.
         targets: What is asked for.
+        regions: What parts lie inside of, on the same grid (`on_grid`); they have the names that are asked
+            for (`require_named`).
 
     Returns:
         The same grid; a verdict for each asked structure, in the order asked; a note for each structure that
@@ -88,16 +171,16 @@ def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segment
     notes = list(segmentation.provenance.get("notes", ()))
     asked = tuple(dict.fromkeys(target.structure.name for target in targets))
     for name in asked:
-        heights = [target.at for target in targets if target.structure.name == name]
+        parts = [target for target in targets if target.structure.name == name]
         mask, verdict = source.mask(name), of[name]
-        if all(heights):
-            mask, verdict = _parts(source, name, heights, of)
-            notes.append(f"{name} is given in part: at {', at '.join(' to '.join(at) for at in heights)}")
+        if all(part.is_part for part in parts):
+            mask, verdict = _parts(source, parts, of, regions)
+            notes.append(f"{name} is given in part: {', '.join(part.place for part in parts)}")
         else:
             notes += [
                 f"'{target}' lies within {name!r}, which was asked too; it has no value of its own"
-                for target in dict.fromkeys(targets)
-                if target.structure.name == name and target.at
+                for target in dict.fromkeys(parts)
+                if target.is_part
             ]
         array[mask] = source.value_of(name)
         verdicts.append(verdict)
@@ -110,21 +193,39 @@ def only_asked(segmentation: Segmentation, targets: Sequence[Target]) -> Segment
 
 
 def _parts(
-    label_map: LabelMap, name: str, heights: Sequence[Sequence[str]], of: Mapping[str, Verdict]
+    label_map: LabelMap, parts: Sequence[Target], of: Mapping[str, Verdict], regions: LabelMap | None
 ) -> tuple[Bool[np.ndarray, "i j k"], Verdict]:
     """The parts of one structure together, and the verdict on them."""
+    name = parts[0].structure.name
     whole = label_map.mask(name)
-    mask, missing = np.zeros_like(whole), []
-    for at in heights:
-        ends = height_mm(label_map, at)
-        if ends is None:
-            missing += [other for other in at if not label_map.mask(other).any()]
+    mask, missing, is_cut = np.zeros_like(whole), [], False
+    for part in parts:
+        if part.inside:
+            place = _region(regions, part.inside)
+            missing += [] if place.any() else [part.inside]
+            mask |= whole & place
+            is_cut |= of[name].is_partial and _touches_border(place)
+        elif (ends := height_mm(label_map, part.at)) is None:
+            missing += [other for other in part.at if not label_map.mask(other).any()]
         else:
             mask |= part_at(whole, label_map.grid, *ends)
-    ends_of_parts = [of[other] for at in heights for other in at]
-    return mask, _verdict(
-        of[name], ends_of_parts, missing, float(mask.sum()) * label_map.grid.voxel_volume_ml
-    )
+    volume_ml = float(mask.sum()) * label_map.grid.voxel_volume_ml
+    if all(part.inside for part in parts):
+        return mask, _verdict_inside(
+            of[name], [part.inside for part in parts], missing, volume_ml, is_cut=is_cut
+        )
+    return mask, _verdict(of[name], [of[other] for part in parts for other in part.at], missing, volume_ml)
+
+
+def _region(regions: LabelMap | None, name: str) -> Bool[np.ndarray, "i j k"]:
+    if regions is None:
+        raise AssertionError(f"nothing gives {name}: `require_named` comes before the network runs")
+    return regions.mask(name)
+
+
+def _touches_border(mask: Bool[np.ndarray, "i j k"]) -> bool:
+    """Whether a region goes on to an outermost plane of the scan, so that it may be cut there."""
+    return any(bool(plane.any()) for axis in range(3) for plane in np.moveaxis(mask, axis, 0)[[0, -1]])
 
 
 def _height_of_one(label_map: LabelMap, name: str) -> tuple[float, float] | None:
@@ -179,3 +280,22 @@ def _verdict(whole: Verdict, ends: Sequence[Verdict], missing: Sequence[str], vo
         score=min(whole.score, *(end.score for end in ends)),
         reason=f"{volume_ml:.1f} ml at the height asked for; of the whole: {whole.reason}",
     )
+
+
+def _verdict_inside(
+    whole: Verdict, places: Sequence[str], missing: Sequence[str], volume_ml: float, *, is_cut: bool
+) -> Verdict:
+    """The verdict on a structure that is asked for inside regions of the user's."""
+    part = replace(whole, volume_ml=volume_ml, is_partial=volume_ml > 0 and is_cut, is_calibrated=False)
+    if whole.volume_ml == 0:
+        return replace(part, reason=f"of the whole: {whole.reason}")
+    doubt = replace(part, presence="uncertain", score=min(whole.score, UNKNOWN_SCORE))
+    if missing:
+        # Nothing says whether it was removed, lies outside the scan, or was not segmented.
+        lost = ", ".join(dict.fromkeys(missing))
+        return replace(doubt, reason=f"the regions hold no {lost}, so what lies within it is not known")
+    inside = f"{volume_ml:.1f} ml within {', '.join(dict.fromkeys(places))}"
+    if volume_ml < LEAST_INSIDE_ML:
+        reason = f"{inside}, less than {LEAST_INSIDE_ML:g} ml; see that the regions do not leave vessels out"
+        return replace(doubt, reason=reason)
+    return replace(part, reason=f"{inside}; of the whole: {whole.reason}")

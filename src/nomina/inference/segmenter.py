@@ -23,7 +23,7 @@ from nomina.inference.blocks import segment_blocks
 from nomina.inference.checkpoint_plan import checkpoint_plan, forward_bytes, require_own_plan
 from nomina.inference.modality import require_modality
 from nomina.inference.modes import PromptMode, Teller, known_mode, require_tellable
-from nomina.inference.parts import needed_structures, only_asked
+from nomina.inference.parts import needed_structures, on_grid, only_asked, require_named, values_used
 from nomina.inference.plan import MemoryPlan, lack_of_memory_said
 from nomina.inference.segment_slices import segment_slices
 from nomina.language.facts import facts_from_label_map
@@ -31,6 +31,15 @@ from nomina.language.prompts import all_said
 from nomina.networks.checkpoint import Checkpoint, load_checkpoint
 from nomina.networks.la_caf import LACAF
 from nomina.networks.shipped import checkpoint_folder
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a user knows of a scan besides its voxels."""
+
+    said: Mapping[str, str] | None = None
+    anchors: Sequence[Anchor] = ()
+    regions: LabelMap | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Segmenter:
         mode: PromptMode | None = None,
         progress: Callable[[float], None] | None = None,
         plan: MemoryPlan | BlockMemoryPlan | None = None,
+        regions: LabelMap | None = None,
     ) -> Segmentation:
         """Segment what the words name.
 
@@ -94,13 +104,17 @@ class Segmenter:
             mode: What the network hears; see `PromptMode`. None: the only one that it has, or `predicted`.
             progress: Called with the share done, 0 to 1.
             plan: What `plan` gave for this scan; None: as fast as it can be.
+            regions: Label map on the scan's own grid that names what parts lie inside of: the lobes of "right
+                lower lobe arteries".
 
         Returns:
             Label map on the scan's own grid in the `nomina` scheme, a verdict per structure, and provenance,
             whose `findings` say what `nomina doctor` warns of in the scan.
 
         Raises:
-            PromptError: See `resolve`.
+            PromptError: See `resolve`; or regions are needed and not given, or the reverse.
+            SchemeError: The regions do not name what is asked for.
+            GridMismatchError: The regions do not lie on the scan.
             VolumeError: The scan is of another modality than the model's, not sagittal, not in Hounsfield
                 units, or without contrast; all but the last are said before the network runs. Or memory ran
                 out.
@@ -108,7 +122,8 @@ class Segmenter:
         """
         require_own_plan(self.checkpoint, plan)
         heard = known_mode(self.checkpoint, mode)
-        return self._segment(volume, prompts, heard, progress=progress, plan=plan)
+        known = _Known(regions=regions)
+        return self._segment(volume, prompts, heard, known, progress=progress, plan=plan)
 
     def anchored(
         self,
@@ -149,7 +164,7 @@ class Segmenter:
             raise PromptError("no anchor was given; say what is known, for example 'lowest disc is L5/S1'")
         require_own_plan(self.checkpoint, plan)
         heard = known_mode(self.checkpoint, mode)
-        return self._segment(volume, prompts, heard, anchors=known, progress=progress, plan=plan)
+        return self._segment(volume, prompts, heard, _Known(anchors=known), progress=progress, plan=plan)
 
     def plan(
         self, volume: Volume, prompts: Sequence[str] | None, *, max_memory_bytes: int | None = None
@@ -219,21 +234,23 @@ class Segmenter:
             ConfigError: There is no such teller.
         """
         require_tellable(self.checkpoint, said, teller)
-        return self._segment(volume, prompts, teller, said=said)
+        return self._segment(volume, prompts, teller, _Known(said=said))
 
     def _segment(
         self,
         volume: Volume,
         prompts: Sequence[str] | None,
         mode: str,
+        known: _Known,
         *,
-        said: Mapping[str, str] | None = None,
-        anchors: Sequence[Anchor] = (),
         progress: Callable[[float], None] | None = None,
         plan: MemoryPlan | BlockMemoryPlan | None = None,
     ) -> Segmentation:
         prompts = (prompts,) if isinstance(prompts, str) else prompts
         targets = self._targets(prompts)
+        regions = known.regions
+        require_named(targets, None if regions is None else regions.names.values())
+        regions = None if regions is None else on_grid(regions, volume.grid)
         asked = None if prompts is None else needed_structures(targets, self._nameable)
         self._require_suited(volume)
         doubts = faults(volume)  # before the network runs, while nothing else is in memory
@@ -250,14 +267,17 @@ class Segmenter:
                     asked,
                     plan=plan,
                     mode=mode,
-                    said=said,
-                    anchors=anchors,
+                    said=known.said,
+                    anchors=known.anchors,
                     progress=progress,
                 )
-            found = replace(
-                found, prompts=tuple(prompts or ()), provenance=_with_findings(found.provenance, doubts)
-            )
-            return only_asked(found, targets) if any(target.at for target in targets) else found
+            details = _with_findings(found.provenance, doubts)
+            if regions is not None:
+                details["regions"] = values_used(regions, targets)
+            found = replace(found, prompts=tuple(prompts or ()), provenance=details)
+            if any(target.is_part for target in targets):
+                return only_asked(found, targets, regions)
+            return found
 
     def _require_suited(self, volume: Volume) -> None:
         """Refuse a scan that the model cannot read, before the network runs, be it only to plan."""

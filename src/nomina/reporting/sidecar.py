@@ -84,6 +84,7 @@ def sidecar(segmentation: Segmentation, *, source: str | None = None) -> dict[st
         "partial": [{"label": value, "name": name} for value, name in _partial(segmentation).items()],
         "prompts": [_prompt(words, asked) for words in segmentation.prompts],
         "anchors": list(provenance.get("anchors", ())),
+        "regions": provenance.get("regions"),
         "verdicts": [asdict(verdict) for verdict in segmentation.verdicts],
         "score_means": SCORE_MEANS,
         "scores_fitted_on": provenance.get("scores_fitted_on"),
