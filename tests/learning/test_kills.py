@@ -84,6 +84,18 @@ def assert_loadable(out: Path) -> None:
             load_checkpoint(out / name)
 
 
+def test_training_killed_while_it_saves_ends_with_the_same_weights(
+    tiny_recipe: Recipe, tmp_path: Path, killed_at: KilledAt
+) -> None:
+    fit(tiny_recipe, tmp_path / "reference", accelerator="cpu")
+    out = tmp_path / "run"
+    assert killed_at(lambda: fit(tiny_recipe, out, accelerator="cpu"), out, 15)
+    assert_loadable(out)
+    fit(tiny_recipe, out, accelerator="cpu")
+    one, other = load_file(out / STATE_FILE), load_file(tmp_path / "reference" / STATE_FILE)
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
 @pytest.mark.slow
 def test_training_killed_at_every_change_ends_with_the_same_weights(
     tiny_recipe: Recipe, tmp_path: Path, killed_at: KilledAt
