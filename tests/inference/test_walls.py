@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from nomina.anatomy.schemes import load_scheme
+from nomina.inference.segmenter import Segmenter
 from nomina.inference.walls import Walls, body_walls, open_bodies
 from nomina.phantoms.contrasts import Contrast
 from nomina.phantoms.plan import SpineConfig
-from nomina.phantoms.render import render
+from nomina.phantoms.render import phantom_case, render
 from nomina.phantoms.spine import SpinePhantom, sample_spine
 
 STRUCTURES = ("L5 vertebra", "L4 vertebra", "L3 vertebra", "spinal canal")
@@ -65,8 +66,8 @@ def test_an_edge_without_a_line_is_no_wall() -> None:
     assert body_walls(image, classes, STRUCTURES, SPACING_MM)["L4 vertebra"].front == 0.0
 
 
-@pytest.mark.parametrize(("dip", "is_wall"), [(0.20, False), (0.30, True)])
-def test_a_wall_is_darker_by_a_quarter_than_the_dimmer_side(dip: float, is_wall: bool) -> None:
+@pytest.mark.parametrize(("dip", "is_wall"), [(0.35, False), (0.45, True)])
+def test_a_wall_is_darker_by_two_fifths_than_the_dimmer_side(dip: float, is_wall: bool) -> None:
     classes = column()
     image = picture(classes)
     rows = np.flatnonzero(classes[0, 30] == 2)
@@ -94,19 +95,19 @@ def test_without_a_canal_and_of_a_sliver_nothing_is_said() -> None:
     assert set(body_walls(image, classes, STRUCTURES, SPACING_MM)) == {"L5 vertebra", "L3 vertebra"}
 
 
-def test_open_is_what_shows_less_than_two_fifths_of_what_the_others_show() -> None:
-    shown = {"L5": Walls(0.9, 0.7), "L4": Walls(0.4, 0.22), "L3": Walls(0.8, 0.8), "L2": Walls(0.9, 0.9)}
+def test_open_is_what_shows_less_than_half_of_what_the_others_show() -> None:
+    shown = {"L5": Walls(0.9, 0.7), "L4": Walls(0.5, 0.27), "L3": Walls(0.8, 0.8), "L2": Walls(0.9, 0.9)}
     own, usual = open_bodies(shown)["L4"]
     assert set(open_bodies(shown)) == {"L4"}
-    assert (own, usual) == (pytest.approx(0.31), pytest.approx(0.8))
-    assert open_bodies(shown | {"L4": Walls(0.4, 0.25)}) == {}
+    assert (own, usual) == (pytest.approx(0.385), pytest.approx(0.8))
+    assert open_bodies(shown | {"L4": Walls(0.5, 0.31)}) == {}
 
 
 def test_nothing_is_open_beside_one_other_or_where_no_walls_show() -> None:
     assert open_bodies({"L5": Walls(0.9, 0.9), "L4": Walls(0.0, 0.0)}) == {}
-    dim = {"L5": Walls(0.3, 0.3), "L4": Walls(0.0, 0.0), "L3": Walls(0.3, 0.3)}
+    dim = {"L5": Walls(0.2, 0.2), "L4": Walls(0.0, 0.0), "L3": Walls(0.2, 0.2)}
     assert open_bodies(dim) == {}
-    assert set(open_bodies({name: Walls(1.2 * w.front, 1.2 * w.back) for name, w in dim.items()})) == {"L4"}
+    assert set(open_bodies({name: Walls(1.3 * w.front, 1.3 * w.back) for name, w in dim.items()})) == {"L4"}
 
 
 ORDINARY = SpineConfig(
@@ -143,5 +144,18 @@ def test_in_a_phantom_the_vertebra_that_is_left_out_is_open_and_no_other(
         image = render(phantom, 4000, contrast).array
         walls = body_walls(image, classes, names, phantom.grid.spacing_mm)
         seen = {name: own for name, own in walls.items() if name in whole.label_map.names.values()}
+        seen.pop(max(seen, key=names.index))
         assert set(seen) >= {f"L{number} vertebra" for number in range(1, 6)}
         assert set(open_bodies(seen)) == expected
+
+
+@pytest.mark.slow
+def test_what_the_shipped_model_draws_where_a_vertebra_is_missing_is_uncertain() -> None:
+    segmenter = Segmenter.load("spine-mr", device="cpu")
+    volume, _ = phantom_case(4000, "t2", ORDINARY, missing={3})
+    verdicts = {verdict.structure: verdict for verdict in segmenter(volume, None).verdicts}
+    drawn = verdicts["L3 vertebra"]
+    assert drawn.volume_ml > 0
+    assert (drawn.presence, drawn.score) == ("uncertain", 0.5)
+    assert "ends in no dark wall" in drawn.reason
+    assert {verdicts[f"{level} vertebra"].presence for level in ("L5", "L4", "L2")} == {"present"}

@@ -151,12 +151,7 @@ def judge(
         walls: What `body_walls` saw of the scan; None: nobody looked.
     """
     found = _found(naming, certainty, grid, structures, content)
-    # A vertebra that the border cuts has walls as low as it is.
-    whole = {
-        name: seen for name, seen in (walls or {}).items() if name in found and not found[name].is_partial
-    }
-    for name, shares in open_bodies(whole).items():
-        found[name] = replace(found[name], open_walls=shares)
+    found |= _open(found, walls or {})
     findings = [
         _present(name, found) if name in found else _missing(name, index, found, facts)
         for index, name in enumerate(structures)
@@ -188,6 +183,20 @@ def _found(
         else:
             found[name] = replace(found[name], is_partial=True)
     return found
+
+
+def _open(found: Mapping[str, _Found], walls: Mapping[str, Walls]) -> dict[str, _Found]:
+    """Vertebrae without walls, marked so.
+
+    What the border cuts is not asked, nor is the highest vertebra: at the end of the coil walls fade, and no
+    other lies above it that says where a body would be.
+    """
+    column = sorted(
+        (name for name in found if spine_kind(name) == "vertebra"), key=lambda name: _place(name) or 0
+    )
+    asked = [name for name in column[:-1] if name in walls and not found[name].is_partial]
+    shares = open_bodies({name: walls[name] for name in asked})
+    return {name: replace(found[name], open_walls=share) for name, share in shares.items()}
 
 
 def _specks(found: dict[str, _Found]) -> list[str]:

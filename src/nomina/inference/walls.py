@@ -14,10 +14,11 @@ from scipy import ndimage
 
 from nomina.assessment.spine_levels import spine_kind
 
-WALL_DEPTH = 0.25
-"""A line crosses a wall where the signal falls by this share of the dimmer side and rises again [choice]."""
+WALL_DEPTH = 0.4
+"""A line crosses a wall where the signal falls by this share of the dimmer side and rises again [choice: 0.25
+finds walls in the texture of what surrounds the column]."""
 
-REACH_MM = 2.0
+REACH_MM = 1.5
 """The wall lies so near to the border of the mask [choice: masks of training patients end within 1 mm] ..."""
 
 BESIDE_MM = 4.5
@@ -38,12 +39,12 @@ MIN_AREA_SHARE = 0.5
 MIN_LINES = 10
 """Fewer lines say nothing of a wall [choice: a whole body has hundreds]."""
 
-OPEN_SHARE = 0.4
+OPEN_SHARE = 0.5
 """A body is open where its walls show less than this share of what the others' show [choice: of phantoms with
-a vertebra left out (seeds from 4000) and of training patients with one painted over, what is drawn there has
-at most 0.3; whole vertebrae of training patients have at least 0.55]."""
+a vertebra left out (seeds from 4000) and of training patients with one painted over, what is drawn there
+shows 0.38 at most; vertebrae that are there, but for the highest, show 0.55 and more, 0.61 with patients]."""
 
-LEAST_SHOWN = 0.35
+LEAST_SHOWN = 0.25
 """A scan whose walls show less is too coarse, blurred or noisy to miss those of one body [choice]."""
 
 MIN_OTHERS = 2
@@ -72,7 +73,7 @@ def open_bodies(walls: Mapping[str, Walls]) -> dict[str, tuple[float, float]]:
     """Vertebrae whose bodies end in no wall, though those of the others do.
 
     Args:
-        walls: Of each vertebra of one scan that is whole in view.
+        walls: Of each vertebra of one scan that is to show them.
 
     Returns:
         How much of its walls shows, and the median of the others'.
