@@ -6,7 +6,8 @@ Each scan is judged whole and in `--crops` random pieces (40 to 90 % of its heig
 the SPIDER scheme. A structure is *there* in a piece that holds at least half of it, *missing* where none of
 it is; pieces that hold less of it, and what the reference calls partly visible, are left out. Levels keep
 the names of the whole scan, so a piece without the sacrum asks for more than can be known: the verdict
-"uncertain" is counted apart.
+"uncertain" is counted apart. With `--left-out` each phantom is judged once more without one vertebra, whose
+discs stay.
 
 A verdict is *right* where its mask lies on the structure of its name (most of the mask's voxels that the
 reference labels bear that name, and the structure is there), or where it has no mask and the structure is
@@ -33,6 +34,10 @@ from nomina.phantoms.render import phantom_case
 
 PARTIAL = 100
 """SPIDER adds this to the label of a partly visible vertebra."""
+PHANTOM = "phantom_"
+"""How the names of phantoms begin."""
+LEFT_OUT = "without "
+"""How the names of scans begin that a vertebra was left out of."""
 LEAST_SHARE = 0.5
 """Share of a structure from which it counts as there."""
 
@@ -59,6 +64,11 @@ class Answer:
         """Whether the scan is a phantom's."""
         return self.case.startswith(("phantom", "chest"))
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is on the vertebra that was left out of the scan."""
+        return self.piece == f"{LEFT_OUT}{self.structure}"
+
 
 def main() -> None:
     """Measure, print a table, and write every answer."""
@@ -77,15 +87,21 @@ def main() -> None:
     parser.add_argument("--first-phantom", type=int, help="... unless this is another.")
     parser.add_argument("--crops", type=int, default=3)
     parser.add_argument("--without-wholes", action="store_true", help="Judge the pieces only.")
+    parser.add_argument(
+        "--left-out", action="store_true", help="Judge each phantom without one vertebra as well."
+    )
     parser.add_argument("-o", "--output", type=Path, help="JSON file of all answers.")
     args = parser.parse_args()
     segmenter = Segmenter.load(args.model)
     answers: list[Answer] = []
     for case, volume, reference in scans(args):
-        for piece, part, truth in pieces(case, volume, reference, args.crops, args.seed):
+        found = [(*piece, reference) for piece in pieces(case, volume, reference, args.crops, args.seed)]
+        if args.left_out and case.startswith(PHANTOM):
+            found += without_one(case, reference, args.seed)
+        for piece, part, truth, whole in found:
             if args.without_wholes and piece == "whole":
                 continue
-            answers += judged(segmenter(part, None), case, piece, truth, reference)
+            answers += judged(segmenter(part, None), case, piece, truth, whole)
             print(f"{case} {piece}: {len(answers)} answers", flush=True)
             if args.output:
                 args.output.write_text(json.dumps([asdict(answer) for answer in answers], indent=1))
@@ -104,7 +120,26 @@ def scans(args: argparse.Namespace) -> Iterator[tuple[str, Volume, LabelMap]]:
     first = args.seed if args.first_phantom is None else args.first_phantom
     for seed in range(first, first + args.phantoms):
         volume, reference = phantom_case(seed)
-        yield f"phantom_{seed:05d}", volume.canonical(), reference.canonical()
+        yield f"{PHANTOM}{seed:05d}", volume.canonical(), reference.canonical()
+
+
+def without_one(
+    case: str, reference: LabelMap, seed: int
+) -> Iterator[tuple[str, Volume, LabelMap, LabelMap]]:
+    """The same phantom less one vertebra between two whole others, which follows from its name and the seed.
+
+    Args:
+        case: Name of the phantom.
+        reference: Its reference, with every vertebra.
+        seed: Of the choice.
+    """
+    ranks = sorted(value for value, name in reference.names.items() if name.endswith(" vertebra"))
+    if len(ranks) < 3:
+        return
+    rank = int(np.random.default_rng((seed, zlib.crc32(case.encode()), 1)).choice(ranks[1:-1]))
+    volume, truth = phantom_case(int(case.removeprefix(PHANTOM)), missing={rank})
+    canonical = truth.canonical()
+    yield f"{LEFT_OUT}{reference.names[rank]}", volume.canonical(), canonical, canonical
 
 
 def pieces(
@@ -184,6 +219,8 @@ def report(answers: Sequence[Answer]) -> str:
         "lowest disc cut off": [a for a in answers if not a.has_lowest],
         "real scans": [a for a in answers if not a.is_phantom],
         "phantoms": [a for a in answers if a.is_phantom],
+        "a vertebra left out": [a for a in answers if a.piece.startswith(LEFT_OUT)],
+        "the vertebrae left out": [a for a in answers if a.is_left_out],
     }
     lines = [summary(title, chosen) for title, chosen in parts.items()]
     for title in ("all", "real scans", "phantoms"):

@@ -1,11 +1,13 @@
 """Fixtures shared by all tests."""
 
+import ctypes
 import os
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,11 @@ VESSELS = (("artery", 3, 450), ("vein", 8, 250))
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
 KilledAt = Callable[[Callable[[], object], Path, int], bool]
+ReadOnly = Callable[[Path], AbstractContextManager[None]]
+
+_CAPABILITIES_VERSION_3 = 0x20080522
+_CAP_DAC_OVERRIDE = 1
+"""Numbers of linux/capability.h: the right to write where the mode of a folder says no."""
 
 _DAMAGED_JSON = {
     "cut off": b'{"a": ',
@@ -126,6 +133,46 @@ def _die_at_change(folder: Path, n: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+
+
+@pytest.fixture(scope="session")
+def read_only() -> ReadOnly:
+    """`with read_only(folder):` nothing can be written into an own folder, not even by root."""
+
+    @contextmanager
+    def hold(folder: Path) -> Iterator[None]:
+        mode = folder.stat().st_mode
+        folder.chmod(0o500)
+        try:
+            with _bound_by_modes(folder):
+                yield
+        finally:
+            folder.chmod(mode)
+
+    return hold
+
+
+@contextmanager
+def _bound_by_modes(folder: Path) -> Iterator[None]:
+    """Root lays down, in this thread and for a while, its right to write where modes forbid it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if sys.platform != "linux":
+        pytest.skip("root may write anywhere, and only Linux lets it lay that right down for a while")
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0)
+    rights = (ctypes.c_uint32 * 6)()  # twice (effective, permitted, inheritable), low words first
+    libc.capget(header, rights)
+    fewer = type(rights)(*rights)
+    fewer[0] &= ~(1 << _CAP_DAC_OVERRIDE)
+    libc.capset(header, fewer)
+    try:
+        if os.access(folder, os.W_OK, effective_ids=True):
+            pytest.skip(f"root can write into {folder} whatever its mode is, and cannot lay that right down")
+        yield
+    finally:
+        libc.capset(header, rights)
 
 
 @pytest.fixture(scope="session")

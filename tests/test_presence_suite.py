@@ -10,12 +10,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from calibrate_verdicts import in_folds, scored
-from presence_suite import Answer, bins_of, judged, pieces, summary
+from presence_suite import Answer, bins_of, judged, pieces, summary, without_one
 
 from nomina.assessment.calibration import Logistic, VerdictCalibration, calibration_error
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Segmentation, Verdict
 from nomina.imaging.volume import LabelMap, Volume
+from nomina.phantoms.render import phantom_case
 
 NAMES = {1: "L5 vertebra", 2: "L4 vertebra", 3: "L3 vertebra", 201: "L5-S1 disc"}
 GRID = Grid((2, 2, 20), np.diag([3.0, 1.0, 1.0, 1.0]))
@@ -111,6 +112,22 @@ def test_pieces_follow_from_case_and_seed_and_keep_the_place_in_the_world() -> N
         rows = slice(first, first + part.grid.shape[2])
         assert np.array_equal(part.array, volume.array[:, :, rows])
         assert np.array_equal(truth.array, whole.array[:, :, rows])
+
+
+def test_a_phantom_is_judged_without_one_of_its_inner_vertebrae_whose_discs_stay() -> None:
+    _, reference = phantom_case(4004, "t2")
+    ((piece, volume, truth, whole),) = without_one("phantom_04004", reference, 7)
+    (left_out,) = set(reference.names.values()) - set(truth.names.values())
+    assert piece == f"without {left_out}"
+    assert left_out in {"L4 vertebra", "L3 vertebra", "L2 vertebra", "L1 vertebra"}
+    np.testing.assert_array_equal(volume.grid.affine, truth.grid.affine)
+    assert whole is truth
+    verdicts = [verdict(left_out, "present", 9.0), verdict("L5 vertebra", "uncertain", 9.0)]
+    found = answers_of(reference.canonical(), verdicts, truth, truth)
+    assert (found[left_out].is_there, found[left_out].is_right) == (False, False)
+    assert replace(found[left_out], piece=piece).is_left_out
+    assert not replace(found["L5 vertebra"], piece=piece).is_left_out
+    assert found["L5 vertebra"].is_there
 
 
 def test_answers_are_scored_anew_and_uncertain_below_the_limit() -> None:

@@ -18,6 +18,7 @@ from nomina.imaging.volume import LabelMap, Volume
 from nomina.imaging.write import write
 
 KilledAt = Callable[[Callable[[], object], Path, int], bool]
+Run = Callable[..., tuple[int, str, str]]
 
 
 def segmentation(name: str) -> Segmentation:
@@ -53,6 +54,31 @@ def test_a_result_is_the_old_or_the_new_one_wherever_the_kill_falls(
         job.write(new)
         assert set(read_label_map(job.label_map).names.values()) == {"L5 vertebra"}
         assert json.loads(job.sidecar.read_text())["structures"][0]["name"] == "L5 vertebra"
+        if not is_killed:
+            break
+    assert n > 4
+
+
+def test_the_command_killed_at_any_change_leaves_the_old_or_the_new_and_can_be_run_again(
+    tmp_path: Path, killed_at: KilledAt, run_nomina: Run, fake: object
+) -> None:
+    (l4,) = resolve("L4 vertebra")
+    scan = tmp_path / "scan.nii.gz"
+    array = np.full((6, 6, 6), l4.label, dtype=np.int16)
+    array[0] = 0
+    write(Volume(array, Grid((6, 6, 6), np.eye(4) * (4, 4, 4, 1))), scan)
+    for n in itertools.count(1):
+        out = tmp_path / f"out{n}"
+        out.mkdir()
+        job = ("segment", scan, "-p", "L4 vertebra", "-o", out / "seg.nii.gz", "--card", out / "run.json")
+        is_killed = killed_at(lambda job=job: run_nomina(*job), out, n)  # type: ignore[misc]
+        left = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+        assert left <= {"seg.nii.gz", "seg.json", "run.json"}
+        if "seg.json" in left:
+            assert read_label_map(out / "seg.nii.gz").present() == ("L4 vertebra",)
+        assert run_nomina(*job, "--skip-existing")[0] == 0
+        assert (read_label_map(out / "seg.nii.gz").array > 0).sum() == 5 * 6 * 6
+        assert json.loads((out / "run.json").read_text())["asked"]
         if not is_killed:
             break
     assert n > 4

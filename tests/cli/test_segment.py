@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from nomina.networks.shipped import checkpoint_folder
 AFFINE = np.array([[0.0, 0, 3, -10], [-0.5, 0, 0, 20], [0, 0.75, 0, 5], [0, 0, 0, 1]])
 SHOWN = ("L5 vertebra", "L4 vertebra", "L4-L5 disc", "spinal canal")
 Run = Callable[..., tuple[int, str, str]]
+ReadOnly = Callable[[Path], AbstractContextManager[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -355,6 +357,19 @@ def test_an_input_is_never_overwritten(run: Run, scan: Path, output: str) -> Non
     assert code == 1
     assert "is an input" in err
     assert scan.read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["out/seg.nii.gz", "out/deep/seg.nii.gz"])
+def test_a_read_only_folder_is_named_before_the_scan_is_read(
+    run: Run, tmp_path: Path, read_only: ReadOnly, output: str
+) -> None:
+    (tmp_path / "damaged.nii.gz").write_bytes(b"no scan")
+    (tmp_path / "out").mkdir()
+    with read_only(tmp_path / "out"):
+        code, out, err = run(tmp_path / "damaged.nii.gz", "-p", "L4 vertebra", "-o", output)
+    assert (code, out) == (1, "")
+    assert f"{Path(output).parent} cannot be written to: Permission denied; choose another folder" in err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_input_among_several_is_never_overwritten(run: Run, tmp_path: Path) -> None:

@@ -100,8 +100,6 @@ def test_truncated_files_are_refused(
     sitk.WriteImage(to_sitk(numbered(oblique_grid), oblique_grid), str(path), is_compressed)
     data_file = next((other for other in sorted(tmp_path.iterdir()) if other != path), path)
     data_file.write_bytes(data_file.read_bytes()[:-num_lost])
-    if suffix == ".nhdr" and is_compressed and num_lost == 1:
-        pytest.skip("only the last byte of the checksum's length field is lost; the voxels are whole")
     with pytest.raises(VolumeError, match="truncated"):
         READERS[suffix](path)
 

@@ -1,6 +1,7 @@
 """Verdicts: present, absent, outside, uncertain, and what is cut by the border."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Verdict
 from nomina.inference.levels import LevelNaming
 from nomina.inference.presence import judge
+from nomina.inference.walls import Walls
 from nomina.networks.predict import PredictedFacts
 
 STRUCTURES = (
@@ -43,10 +45,12 @@ def verdicts(
     confidence: float = 0.95,
     agreement: float = 1.0,
     content: tuple[int, int] = (0, 79),
+    walls: Mapping[str, Walls] | None = None,
 ) -> dict[str, Verdict]:
     facts = PredictedFacts((), torch.full((len(STRUCTURES),), seen))
     certainty = np.full(classes.shape, round(255 * confidence), dtype=np.uint8)
-    return judge(LevelNaming(classes, agreement), certainty, GRID, STRUCTURES, facts, content)
+    naming = LevelNaming(classes, agreement)
+    return judge(naming, certainty, GRID, STRUCTURES, facts, content, walls=walls)
 
 
 def test_what_is_there_is_present_with_its_volume() -> None:
@@ -327,3 +331,42 @@ def test_without_a_calibration_scores_are_labelled_so() -> None:
     found = verdicts(column((1, 2, 3)))
     assert not any(verdict.is_calibrated for verdict in found.values())
     assert found["L4 vertebra"].evidence["probability"] == pytest.approx(0.95, abs=0.003)
+
+
+WALLED = {f"{level} vertebra": Walls(0.9, 0.7) for level in ("L5", "L4", "L3", "L2")}
+OPEN = Walls(0.1, 0.1)
+
+
+@pytest.mark.parametrize("calibration", [None, CALIBRATION])
+def test_a_vertebra_without_walls_is_uncertain_and_says_why(calibration: VerdictCalibration | None) -> None:
+    """It shows 0.1 of its walls, the others 0.8; it keeps its mask, since a vertebra may be there yet."""
+    classes = column((1, 2, 3, 4))
+    certainty = np.full(classes.shape, 250, dtype=np.uint8)
+    facts = PredictedFacts((), torch.zeros(len(STRUCTURES)))
+    walls = WALLED | {"L4 vertebra": OPEN}
+    without = judge(LevelNaming(classes, 1.0), certainty, GRID, STRUCTURES, facts, (0, 79), calibration)
+    found = judge(LevelNaming(classes, 1.0), certainty, GRID, STRUCTURES, facts, (0, 79), calibration, walls)
+    verdict = found.pop("L4 vertebra")
+    before = without.pop("L4 vertebra")
+    assert found == without
+    assert (verdict.presence, verdict.score) == ("uncertain", min(before.score, 0.5))
+    assert (verdict.volume_ml, verdict.evidence) == (before.volume_ml, before.evidence)
+    assert "seen on 10% of the lines across it, on 80% with the other vertebrae" in verdict.reason
+
+
+@pytest.mark.parametrize(("row", "presence"), [(12, "present"), (0, "uncertain")])
+def test_a_vertebra_that_the_border_cuts_needs_no_walls(row: int, presence: str) -> None:
+    classes = cut_below(column((1, 2, 3, 4)), row)
+    found = verdicts(classes, content=(row, 79), walls=WALLED | {"L5 vertebra": OPEN})
+    assert found["L5 vertebra"].presence == presence
+
+
+def test_the_highest_vertebra_needs_no_walls() -> None:
+    classes = column((1, 2, 3, 4))
+    assert verdicts(classes, walls=WALLED | {"L2 vertebra": OPEN})["L2 vertebra"].presence == "present"
+    assert verdicts(classes, walls=WALLED | {"L3 vertebra": OPEN})["L3 vertebra"].presence == "uncertain"
+
+
+def test_a_scan_without_a_spine_has_no_walls_to_miss() -> None:
+    found = verdicts(np.zeros(GRID.shape, dtype=np.uint8), walls={})
+    assert {verdict.presence for verdict in found.values()} == {"absent"}

@@ -395,8 +395,8 @@ def test_a_scan_whose_rows_hold_one_value_each_is_refused(segmenter: Segmenter, 
         segmenter(replace(scan, array=steps.copy()), None)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_a_gpu_that_is_not_there_is_refused(small_checkpoint: Path) -> None:
+def test_a_gpu_that_is_not_there_is_refused(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no GPU"):
         Segmenter.load(small_checkpoint, device="cuda")
 

@@ -1,9 +1,8 @@
 """kill -9 at every change of the disk: no half result under a final name, and the next run goes on."""
 
 import itertools
-import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from nomina.learning.training_state import STATE_FILE
 from nomina.networks.checkpoint import load_checkpoint, restore_checkpoint
 
 KilledAt = Callable[[Callable[[], object], Path, int], bool]
+ReadOnly = Callable[[Path], AbstractContextManager[None]]
 
 CONFIG = PrepareConfig(structures=("L5 vertebra", "L4 vertebra", "spinal canal"))
 
@@ -84,6 +84,18 @@ def assert_loadable(out: Path) -> None:
             load_checkpoint(out / name)
 
 
+def test_training_killed_while_it_saves_ends_with_the_same_weights(
+    tiny_recipe: Recipe, tmp_path: Path, killed_at: KilledAt
+) -> None:
+    fit(tiny_recipe, tmp_path / "reference", accelerator="cpu")
+    out = tmp_path / "run"
+    assert killed_at(lambda: fit(tiny_recipe, out, accelerator="cpu"), out, 15)
+    assert_loadable(out)
+    fit(tiny_recipe, out, accelerator="cpu")
+    one, other = load_file(out / STATE_FILE), load_file(tmp_path / "reference" / STATE_FILE)
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
 @pytest.mark.slow
 def test_training_killed_at_every_change_ends_with_the_same_weights(
     tiny_recipe: Recipe, tmp_path: Path, killed_at: KilledAt
@@ -137,8 +149,14 @@ def test_a_full_disk_is_named_and_leaves_no_half_case(spider_folder: Path, tmp_p
     assert prepare_cases(cases, tmp_path / "out", CONFIG).is_complete
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
-def test_a_read_only_folder_is_named(spider_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir(mode=0o500)
-    with pytest.raises(OutputError, match="cannot be written to"):
-        prepare_cases(spider_cases(spider_folder), tmp_path / "out", CONFIG)
+def test_a_read_only_folder_is_named(
+    spider_folder: Path, tmp_path: Path, tiny_recipe: Recipe, read_only: ReadOnly
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with read_only(out):
+        with pytest.raises(OutputError, match="out cannot be written to: Permission denied"):
+            prepare_cases(spider_cases(spider_folder), out, CONFIG)
+        with pytest.raises(OutputError, match="out cannot be written to: Permission denied"):
+            fit(tiny_recipe, out, accelerator="cpu")
+    assert list(out.iterdir()) == []

@@ -47,6 +47,23 @@ def test_the_same_seed_gives_the_same_voxels_and_another_seed_other_ones(
     assert other.parameters["vertebrae"] != first.parameters["vertebrae"]
 
 
+def test_a_vertebra_that_is_missing_leaves_its_discs_and_what_surrounds_it(
+    spine: SpinePhantom, ordinary: SpineConfig
+) -> None:
+    without = sample_spine(3, ordinary, missing={3})
+    was = spine.label_map.array == 3
+    assert set(spine.label_map.names) - set(without.label_map.names) == {3}
+    # What its joints had covered of its neighbours' shows; no bone is left of its own.
+    bone = was & tissue_mask(without, BONE)
+    assert set(np.unique(without.label_map.array[bone])) <= {2, 4}
+    assert bone.sum() < 0.1 * was.sum()
+    discs = np.isin(spine.label_map.array, [203, 204])
+    np.testing.assert_array_equal(without.label_map.array[discs], spine.label_map.array[discs])
+    np.testing.assert_array_equal(without.tissues[discs], spine.tissues[discs])
+    assert without.parameters.pop("missing") == [3]
+    assert without.parameters == spine.parameters
+
+
 def test_labels_count_from_the_bottom_with_each_disc_below_its_vertebra(spine: SpinePhantom) -> None:
     heights = [centroid_mm(spine, label)[2] for label in (201, 1, 202, 2, 203, 3, 204, 4, 205, 5, 206, 6)]
     assert heights == sorted(heights)

@@ -157,7 +157,7 @@ def sentences(found: Verification) -> list[str]:
         said.append(f"{verb} the scheme {claimed.scheme} ({evidence})")
         said += [*claimed.faults, *claimed.doubts]
     elif not found.proposals:
-        said.append("follows none of the known schemes")
+        said.append("follows none of the known schemes; name one to hear what speaks against it")
     elif not found.is_fit:
         said.append("no scheme can be told from the order of structures")
     for index, proposal in enumerate(found.proposals):

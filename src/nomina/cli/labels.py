@@ -93,7 +93,8 @@ def convert_file(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     else:
-        typer.echo(f"{output}: {len(present)} structures in scheme {target.name}")
+        plural = "s" * (len(present) != 1)
+        typer.echo(f"{output}: {len(present)} structure{plural} in scheme {target.name}")
 
 
 @app.command("verify")

@@ -15,6 +15,7 @@ from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Presence, Verdict
 from nomina.imaging.volume import Volume
 from nomina.inference.levels import LevelNaming
+from nomina.inference.walls import Walls, open_bodies
 from nomina.networks.predict import PredictedFacts
 
 MIN_VOLUME_ML = 0.15
@@ -47,6 +48,10 @@ AGREED = 0.6
 """Levels are uncertain when a smaller share of disc voxels bore the name the scan settled on [choice; where
 scores are not calibrated]."""
 
+OPEN_SCORE = 0.5
+"""The score, at most, of a vertebra without walls [choice: whether one is there is not known; calibrations
+are fitted on scans in which none is missing, so they cannot say]."""
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -61,6 +66,8 @@ class _Found:
     level: LevelFinding | None = None
     """How sure its level is; None for what has no level."""
     has_level: bool = False
+    open_walls: tuple[float, float] | None = None
+    """How much of its walls shows and how much of the others', where that says that none is there."""
 
     @property
     def level_confidence(self) -> float:
@@ -95,13 +102,15 @@ class _Finding:
     volume_ml: float = 0.0
     is_partial: bool = False
     evidence: Mapping[str, float] = field(default_factory=dict)
+    most: float = 1.0
+    """The score is no higher."""
 
     def verdict(self, calibration: VerdictCalibration | None) -> Verdict:
         """The verdict, uncertain where its score is low; without a calibration where there is a doubt."""
         if calibration is None:
-            is_sure, score = not self.doubt, self.score
+            is_sure, score = not self.doubt, min(self.score, self.most)
         else:
-            score = calibration.score(self.evidence)
+            score = min(calibration.score(self.evidence), self.most)
             is_sure = score >= SURE_SCORE
         doubt = (
             "" if is_sure else self.doubt or f"; findings like this are right with probability {score:.2f}"
@@ -126,6 +135,7 @@ def judge(
     facts: PredictedFacts | None,
     content: tuple[int, int],
     calibration: VerdictCalibration | None = None,
+    walls: Mapping[str, Walls] | None = None,
 ) -> dict[str, Verdict]:
     """A verdict for every structure that the model knows.
 
@@ -138,8 +148,10 @@ def judge(
         content: First and last index along S that hold image content (not padding).
         calibration: What turns evidence into a score; None: scores are not calibrated, and thresholds of our
             choice say what is uncertain.
+        walls: What `body_walls` saw of the scan; None: nobody looked.
     """
     found = _found(naming, certainty, grid, structures, content)
+    found |= _open(found, walls or {})
     findings = [
         _present(name, found) if name in found else _missing(name, index, found, facts)
         for index, name in enumerate(structures)
@@ -171,6 +183,20 @@ def _found(
         else:
             found[name] = replace(found[name], is_partial=True)
     return found
+
+
+def _open(found: Mapping[str, _Found], walls: Mapping[str, Walls]) -> dict[str, _Found]:
+    """Vertebrae without walls, marked so.
+
+    What the border cuts is not asked, nor is the highest vertebra: at the end of the coil walls fade, and no
+    other lies above it that says where a body would be.
+    """
+    column = sorted(
+        (name for name in found if spine_kind(name) == "vertebra"), key=lambda name: _place(name) or 0
+    )
+    asked = [name for name in column[:-1] if name in walls and not found[name].is_partial]
+    shares = open_bodies({name: walls[name] for name in asked})
+    return {name: replace(found[name], open_walls=share) for name, share in shares.items()}
 
 
 def _specks(found: dict[str, _Found]) -> list[str]:
@@ -217,6 +243,7 @@ def _present(name: str, found: Mapping[str, _Found]) -> _Finding:
         round(item.volume_ml, 3),
         item.is_partial,
         evidence,
+        1.0 if item.open_walls is None else OPEN_SCORE,
     )
 
 
@@ -232,7 +259,13 @@ def _with_level(name: str, item: _Found, naming: LevelNaming) -> _Found:
 
 
 def _doubts(name: str, found: _Found) -> Iterator[str]:
-    """Why the level of a structure is uncertain; nothing where it is not."""
+    """Why a structure or its level is uncertain; nothing where it is not."""
+    if found.open_walls is not None:
+        own, usual = found.open_walls
+        yield (
+            f"its body ends in no dark wall (seen on {own:.0%} of the lines across it, on {usual:.0%} with "
+            f"the other vertebrae), so there may be no vertebra"
+        )
     if found.agreement < AGREED:
         yield "slices disagree on its level"
     if found.level is not None and not found.level.is_sure:

@@ -19,6 +19,7 @@ from nomina.inference.plan import MemoryPlan
 from nomina.inference.presence import content_rows, judge
 from nomina.inference.provenance import provenance
 from nomina.inference.slices import classify_slices, look_for_window, slice_preparation, words_and_facts
+from nomina.inference.walls import body_walls
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said
 from nomina.networks.atm_net import ATMNet
@@ -66,7 +67,8 @@ def segment_slices(
         facts = facts_under_anchors(facts, structures)
     asked = structures if asked is None else asked
     calibration = checkpoint.config.verdicts
-    verdicts = judge(naming, classes.certainty, classes.grid, structures, facts, content, calibration)
+    walls = body_walls(canonical.array, naming.classes, structures, classes.grid.spacing_mm)
+    verdicts = judge(naming, classes.certainty, classes.grid, structures, facts, content, calibration, walls)
     found = [name for name in asked if verdicts[name].volume_ml > 0]
     label_map = named_label_map(naming.classes, classes.grid, asked, found, structures)
     return Segmentation(

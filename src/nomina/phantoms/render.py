@@ -4,6 +4,7 @@ Order of the physics: tissue means → texture → partial volume across thick s
 k-space (limited resolution with Gibbs ringing, complex noise) → magnitude (Rician noise) → gamma.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import get_args
 
@@ -106,10 +107,14 @@ def render(
 
 
 def phantom_case(
-    seed: int, contrast: Contrast = "random", config: SpineConfig = DEFAULT_CONFIG
+    seed: int,
+    contrast: Contrast = "random",
+    config: SpineConfig = DEFAULT_CONFIG,
+    *,
+    missing: Set[int] = frozenset(),
 ) -> tuple[Volume, LabelMap]:
-    """A scan and its reference, both from one seed."""
-    phantom = sample_spine(seed, config)
+    """A scan and its reference, both from one seed, less vertebrae of `missing` ranks; see `sample_spine`."""
+    phantom = sample_spine(seed, config, missing=missing)
     return render(phantom, seed, contrast), phantom.label_map
 
 

@@ -1,5 +1,6 @@
 """`sample_spine`: a lumbar and lower thoracic spine with known levels, drawn from documented ranges."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,19 +56,23 @@ class SpinePhantom:
     """Labels of the same layers (before 100 + n), so that each vertebra can have a signal of its own."""
 
 
-def sample_spine(seed: int, config: SpineConfig = DEFAULT_CONFIG) -> SpinePhantom:
-    """A spine phantom; the same seed and config give the same voxels.
+def sample_spine(
+    seed: int, config: SpineConfig = DEFAULT_CONFIG, *, missing: Set[int] = frozenset()
+) -> SpinePhantom:
+    """A spine phantom; the same seed, config and missing vertebrae give the same voxels.
 
     Args:
         seed: Any integer from 0.
         config: Ranges to draw from.
+        missing: Ranks of vertebrae that are left out with their arches and ligaments; the discs about them
+            stay, and between them lies what surrounds the column. No patient looks like this.
     """
     rng = np.random.default_rng([seed, GEOMETRY_STREAM])
     plan = plan_spine(rng, config)
     grid = draw_grid(rng, plan.vertebrae, config)
     layers, count = subslices(grid)
     canvas = Canvas(layers, Warp(layers, WARP_MM, WARP_SCALE_MM, rng))
-    paint_spine(canvas, plan, rng)
+    paint_spine(canvas, plan, rng, missing)
     middle = slice(count // 2, None, count)
     label_map = _label_map(canvas.labels[middle], grid, plan.vertebrae)
     present = [v for v in plan.vertebrae if {v.rank, 100 + v.rank} & set(np.unique(label_map.array).tolist())]
@@ -78,6 +83,7 @@ def sample_spine(seed: int, config: SpineConfig = DEFAULT_CONFIG) -> SpinePhanto
         label_map=label_map,
         levels=levels,
         parameters={"seed": seed, "levels": list(levels), "partly_visible": sorted(label_map.ignored)}
+        | ({"missing": sorted(missing)} if missing else {})
         | plan.parameters
         | {"spacing_mm": [round(s, 4) for s in grid.spacing_mm], "shape": list(grid.shape)},
         layered_tissues=canvas.tissues,
@@ -85,8 +91,10 @@ def sample_spine(seed: int, config: SpineConfig = DEFAULT_CONFIG) -> SpinePhanto
     )
 
 
-def paint_spine(canvas: Canvas, plan: SpinePlan, rng: np.random.Generator) -> None:
-    """Paint a plan from the outside in: later parts cover earlier ones."""
+def paint_spine(
+    canvas: Canvas, plan: SpinePlan, rng: np.random.Generator, missing: Set[int] = frozenset()
+) -> None:
+    """Paint a plan from the outside in, less what is missing: later parts cover earlier ones."""
     paint_surroundings(canvas, plan.vertebrae, plan.sacrum, plan.body, rng)
     for vertebra in plan.vertebrae:
         paint_dorsal_fat(canvas, vertebra)
@@ -95,11 +103,13 @@ def paint_spine(canvas: Canvas, plan: SpinePlan, rng: np.random.Generator) -> No
     paint_sacrum(canvas, plan.sacrum)
     for vertebra in plan.vertebrae:
         paint_nerve_roots(canvas, vertebra)
-        paint_body_ligaments(canvas, vertebra)
+        if vertebra.rank not in missing:
+            paint_body_ligaments(canvas, vertebra)
     for lower, upper in zip((as_vertebra(plan.sacrum[0]), *plan.vertebrae), plan.vertebrae, strict=False):
         paint_disc(canvas, upper, lower)
     for vertebra in plan.vertebrae:
-        paint_vertebra(canvas, vertebra)
+        if vertebra.rank not in missing:
+            paint_vertebra(canvas, vertebra)
 
 
 def _label_map(labels: UInt8[np.ndarray, "i j k"], grid: Grid, vertebrae: tuple[Vertebra, ...]) -> LabelMap:
