@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nomina.errors import ConfigError
@@ -66,7 +67,8 @@ def test_both_outputs_are_those_of_a_u_net_written_out(patch: Tensor, norm: str)
         b, c, i, j, k = fine.shape
         pooled = fine.reshape(b, c, i // 2, 2, j // 2, 2, k // 2, 2).max(axis=(3, 5, 7))
         deep = level(pooled, network.encoder[1])
-        up = network.up[0](torch.from_numpy(deep)).numpy()
+        weight, bias = network.up[0].weight, network.up[0].bias
+        up = F.conv_transpose3d(torch.from_numpy(deep), weight, bias, stride=2).numpy()
         expected = level(np.concatenate([up, fine], axis=1), network.decoder[0])
     np.testing.assert_allclose(bottleneck, deep, atol=1e-5)
     np.testing.assert_allclose(features, expected, atol=2e-5)

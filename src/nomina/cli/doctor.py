@@ -37,7 +37,9 @@ def doctor(
         examinations.append(compare_files(*compare))
     num_errors = sum(examination.has_errors for examination in examinations)
     if as_json:
-        typer.echo(json.dumps([asdict(examination) for examination in examinations], indent=2))
+        typer.echo(
+            json.dumps([asdict(examination) for examination in examinations], indent=2, ensure_ascii=False)
+        )
     else:
         for examination in examinations:
             _show(examination)

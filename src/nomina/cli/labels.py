@@ -28,7 +28,7 @@ def list_schemes(
 
     schemes = [load_scheme(name) for name in names or scheme_names()]
     if as_json:
-        typer.echo(json.dumps([to_plain(scheme) for scheme in schemes], indent=2))
+        typer.echo(json.dumps([to_plain(scheme) for scheme in schemes], indent=2, ensure_ascii=False))
         return
     for scheme in schemes:
         typer.echo(f"# {scheme.name} (version {scheme.version}): {scheme.source}")
@@ -91,7 +91,7 @@ def convert_file(
         "notes": conversion.notes,
     }
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         plural = "s" * (len(present) != 1)
         typer.echo(f"{output}: {len(present)} structure{plural} in scheme {target.name}")
@@ -123,7 +123,7 @@ def verify_file(
     except VolumeError as error:
         raise VolumeError(f"{source} is no label map: {error}", code=error.code) from error
     if as_json:
-        typer.echo(json.dumps({"file": str(source)} | found.as_plain(), indent=2))
+        typer.echo(json.dumps({"file": str(source)} | found.as_plain(), indent=2, ensure_ascii=False))
     else:
         first, *rest = sentences(found)
         typer.echo(f"{source}: {first}")

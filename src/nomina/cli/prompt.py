@@ -29,7 +29,9 @@ def prompt(
         for remark in filter(None, (*explanation.corrections, *explanation.warnings, needed)):
             typer.echo(f"{explanation.text}: {remark}", err=True)
     if as_json:
-        typer.echo(json.dumps([_as_dict(explanation) for explanation in explanations], indent=2))
+        typer.echo(
+            json.dumps([_as_dict(explanation) for explanation in explanations], indent=2, ensure_ascii=False)
+        )
         return
     for explanation in explanations:
         typer.echo(f"# {explanation.text} = {explanation.expression}")
