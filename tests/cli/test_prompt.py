@@ -127,7 +127,7 @@ def test_what_must_be_given_for_a_lobe_is_talk_and_its_place_is_data() -> None:
     header, line = result.stdout.splitlines()
     assert header == "# right lower lobe arteries = pulmonary artery within right lower lobe"
     assert line.endswith("label 141  within right lower lobe")
-    assert "no model names right lower lobe: give a label map that does" in result.stderr
+    assert "needs a label map on the scan's own grid with right lower lobe" in result.stderr
     assert "--regions" in result.stderr
     (found,) = json.loads(runner.invoke(app, ["--json", "RLL arteries"]).stdout)
     assert found["targets"] == [{"structure": "pulmonary artery", "at": [], "inside": "right lower lobe"}]

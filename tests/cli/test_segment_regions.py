@@ -202,10 +202,10 @@ def test_without_regions_nothing_is_begun(run: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Segmenter, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     code, _, err = run(*ASKED)
     assert code == 1
-    assert "no model names right lower lobe" in err
+    assert "'pulmonary artery within right lower lobe' needs a label map" in err
     assert "--regions FILE --regions-scheme totalsegmentator" in err
     code, _, err = run(*ASKED, "--regions", "lobes.nii.gz")
-    assert (code, "name its label scheme" in err) == (1, True)
+    assert (code, "name its label scheme" in err, "--regions-scheme" in err) == (1, True, True)
     code, _, err = run(*ASKED, "--regions", "lobes.nii.gz", "--regions-scheme", "spider")
     assert code == 1
     code, _, err = run(*ASKED, "--regions", "gone.nii.gz", "--regions-scheme", "totalsegmentator")

@@ -8,19 +8,10 @@ import pytest
 
 from nomina.anatomy.resolve import Target, resolve_targets
 from nomina.anatomy.structures import structure
-from nomina.errors import GridMismatchError, PromptError, SchemeError
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
 from nomina.imaging.volume import LabelMap
-from nomina.inference.parts import (
-    height_mm,
-    needed_structures,
-    on_grid,
-    only_asked,
-    part_at,
-    require_named,
-    values_used,
-)
+from nomina.inference.parts import height_mm, needed_structures, only_asked, part_at
 
 SPACING_MM = (2.0, 1.0, 0.5)
 NAMES = {22: "L3 vertebra", 23: "L4 vertebra", 61: "spinal canal", 122: "L3-L4 disc"}
@@ -265,43 +256,3 @@ def test_a_part_is_cut_where_its_region_reaches_the_border(size: int, is_cut: bo
     cut = stating(found, "pulmonary artery", is_partial=True)
     assert only_asked(cut, resolve_targets(["RML arteries"]), lobes).verdicts[0].is_partial == is_cut
     assert not only_asked(cut, resolve_targets(["RLL arteries"]), lobes).verdicts[0].is_partial
-
-
-def test_regions_are_turned_to_the_axes_of_the_scan_and_never_resampled() -> None:
-    _, lobes = chest()
-    affine = lobes.grid.affine[:, [2, 0, 1, 3]].copy()
-    affine[:3, 3] += affine[:3, 0] * 19
-    affine[:3, 0] *= -1
-    affine[0, 3] += 0.002  # a rounded header
-    turned = np.ascontiguousarray(lobes.array.transpose(2, 0, 1)[::-1])
-    back = on_grid(LabelMap(turned, Grid(turned.shape, affine), names=LOBES), lobes.grid)
-    np.testing.assert_array_equal(back.array, lobes.array)
-    assert back.grid is lobes.grid
-    moved = lobes.grid.affine.copy()
-    moved[0, 3] += 0.5
-    with pytest.raises(GridMismatchError, match=r"Corners of scan and label map lie up to 0.5 mm apart"):
-        on_grid(replace(lobes, grid=Grid(lobes.grid.shape, moved)), lobes.grid)
-    finer = np.repeat(lobes.array, 2, axis=0)
-    fine = LabelMap(finer, Grid(finer.shape, np.diag([2.5, 5.0, 5.0, 1.0])), names=LOBES)
-    with pytest.raises(GridMismatchError, match="nearest neighbour"):
-        on_grid(fine, lobes.grid)
-
-
-def test_regions_must_be_given_named_and_asked_for() -> None:
-    targets = resolve_targets(["right lower lobe arteries"])
-    with pytest.raises(
-        PromptError, match=r"within right lower lobe' was asked for, and no model names .*--regions"
-    ):
-        require_named(targets, None)
-    with pytest.raises(SchemeError, match="no value for right lower lobe, only for left lung"):
-        require_named(targets, ["left lung"])
-    with pytest.raises(PromptError, match="leave the regions out"):
-        require_named(resolve_targets(["pulmonary artery"]), LOBES.values())
-    with pytest.raises(PromptError, match=r"share voxels.*two runs"):
-        require_named(resolve_targets(["RLL arteries; right pulmonary artery"]), LOBES.values())
-    require_named(resolve_targets(["RLL arteries; right pulmonary vein"]), LOBES.values())
-    require_named(resolve_targets(["pulmonary artery"]), None)
-    assert values_used(chest()[1], targets) == {
-        "scheme": "totalsegmentator",
-        "values": {"right lower lobe": 14},
-    }

@@ -48,12 +48,9 @@ def _vessels(item: Item, vessel: str, side: str) -> Expression:
         return _vessels_within(item, vessel, side)
     if item.of("position"):
         # "Superior pulmonary vein" is one vein, which drains more than the upper lobe.
-        position = item.of("position")[0].text
-        lobe = f"{'left' if side == 'left' and position != 'middle' else 'right'} {position} lobe"
-        raise PromptError(
-            f"{item.text!r} is not in the vocabulary; for what lies in a lobe say "
-            f"'{_VESSELS[vessel][0]} within {lobe}'"
-        )
+        lobes = _lobes(item, side, is_plural=True).members
+        parts = " or ".join(f"'{_VESSELS[vessel][0]} within {lobe.name}'" for lobe in lobes)
+        raise PromptError(f"{item.text!r} is not in the vocabulary; for what lies in a lobe say {parts}")
     if "lung" not in kinds and not any(word.text == "pulmonary" for word in item.words):
         raise PromptError(f"{item.text!r} of what? Say for example '{side or 'left'} pulmonary artery'")
     is_both = any(word.text == "both" for word in item.words)

@@ -61,14 +61,13 @@ class Target:
 
 
 def regions_needed(targets: Iterable[Target]) -> str:
-    """What must be given for the parts inside others, one sentence; empty where there are none."""
+    """What the parts inside others need to be given, as "needs …"; empty where there are none."""
     places = list(dict.fromkeys(target.inside for target in targets if target.inside))
     if not places:
         return ""
     return (
-        f"no model names {', '.join(places)}: give a label map that does, on the scan's own grid, such as "
-        f"TotalSegmentator's (`nomina segment --regions FILE --regions-scheme totalsegmentator`; in Python "
-        f"`regions=`)"
+        f"needs a label map on the scan's own grid with {', '.join(places)}, such as TotalSegmentator's: "
+        f"`nomina segment --regions FILE --regions-scheme totalsegmentator`, in Python `regions=`"
     )
 
 

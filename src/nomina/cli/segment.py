@@ -250,7 +250,7 @@ def _regions(
     """What the words lie inside of, read and known to name it; None where nothing needs any."""
     from nomina.anatomy.resolve import resolve_targets
     from nomina.cli.segment_regions import read_regions
-    from nomina.inference.parts import require_named
+    from nomina.inference.regions import require_named
 
     if scheme and path is None:
         raise typer.BadParameter("--regions-scheme says what the values of --regions mean; give both")

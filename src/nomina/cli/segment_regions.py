@@ -10,9 +10,10 @@ import numpy as np
 from nomina.anatomy.resolve import Target
 from nomina.anatomy.schemes import read_label_map
 from nomina.cli.run_card import scan_sha256
+from nomina.errors import SchemeError
 from nomina.imaging.read import read_label_array
 from nomina.imaging.volume import LabelMap
-from nomina.inference.parts import values_used
+from nomina.inference.regions import values_used
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ def read_regions(path: Path, scheme: str | None, targets: Iterable[Target]) -> R
         VolumeError: The file cannot be read.
         SchemeError: Its values do not follow the scheme, or nothing says what they mean.
     """
-    label_map = read_label_map(path, scheme=scheme)
+    try:
+        label_map = read_label_map(path, scheme=scheme)
+    except SchemeError as error:
+        raise SchemeError(f"{error} (with --regions-scheme)") from error
     file = {"name": path.resolve().name, "sha256": scan_sha256(path)}
     return Regions(path, label_map, {**file, **values_used(label_map, targets)})
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from nomina.cli.segment_jobs import Job
     from nomina.cli.segment_regions import Regions
     from nomina.imaging.segmentation import Segmentation
-    from nomina.imaging.volume import Volume
-    from nomina.inference.block_plan import BlockMemoryPlan
-    from nomina.inference.plan import MemoryPlan
     from nomina.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -63,7 +60,10 @@ class Request:
         if self.anchors:
             found = self.segmenter.anchored(volume, self.words, self.anchors, progress=report, plan=plan)
         else:
-            found = self._segmented(volume, report, plan)
+            regions = None if self.regions is None else self.regions.label_map
+            found = self.segmenter(volume, self.words, progress=report, plan=plan, regions=regions)
+        if self.regions is not None:
+            found = replace(found, provenance={**found.provenance, "regions": self.regions.described})
         for fault in found.provenance.get("findings", ()):
             say(f"warning: {fault['sentence']} {fault['remedy']} [{fault['code']}]")
         result = in_scheme(found, self.scheme)
@@ -77,14 +77,6 @@ class Request:
         for path in new_folders:
             say(f"made folder {path}")
         return result
-
-    def _segmented(
-        self, volume: "Volume", report: Callable[[float], None], plan: "MemoryPlan | BlockMemoryPlan"
-    ) -> "Segmentation":
-        if self.regions is None:
-            return self.segmenter(volume, self.words, progress=report, plan=plan)
-        found = self.segmenter(volume, self.words, progress=report, plan=plan, regions=self.regions.label_map)
-        return replace(found, provenance={**found.provenance, "regions": self.regions.described})
 
 
 def segment_all(jobs: "Sequence[Job]", request: Request, show: "Callable[[Job, Segmentation], None]") -> None:

@@ -1,7 +1,7 @@
 """Parts of structures: "canal at L3" is the canal between the top and the bottom of the L3 vertebra.
 
 "Arteries in the right lower lobe" are the voxels of the pulmonary artery that lie in that lobe, as a label
-map of the user's gives it (its regions): no network here names lobes.
+map of the user's gives it (see `nomina.inference.regions`).
 
 Heights are measured along the patient's axis from feet to head (S of RAS+ mm), in whatever direction the
 voxels lie. Of a vertebra only what lies in front of the middle of the canal counts, where a canal is at its
@@ -10,17 +10,14 @@ height: the spinous process hangs down to the next vertebra.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from nomina.anatomy.resolve import Target, regions_needed
-from nomina.errors import GridMismatchError, PromptError, SchemeError
-from nomina.imaging.doctor_compare import grid_differences
+from nomina.anatomy.resolve import Target
 from nomina.imaging.grid import Grid
 from nomina.imaging.segmentation import Segmentation, Verdict
-from nomina.imaging.volume import LabelMap, Volume
+from nomina.imaging.volume import LabelMap
 
 CANAL = "spinal canal"
 
@@ -67,75 +64,6 @@ def height_mm(label_map: LabelMap, names: Sequence[str]) -> tuple[float, float] 
     return min(low for low, _ in known), max(high for _, high in known)
 
 
-def require_named(targets: Iterable[Target], regions: Iterable[str] | None) -> None:
-    """Refuse parts whose regions have no name in what was given, and regions that nothing asks for.
-
-    So is what shares voxels with such a part and has a label of its own: a voxel has one label.
-
-    Args:
-        targets: What is asked for.
-        regions: Names of the regions given; None: no regions are.
-
-    Raises:
-        PromptError: There are no regions and some are needed, or the reverse; or a side of a structure is
-            asked for beside a part of it.
-        SchemeError: A region that is asked for has no value in them.
-    """
-    asked = list(targets)
-    needed = regions_needed(asked)
-    if regions is None:
-        if needed:
-            raise PromptError(
-                f"'{next(target for target in asked if target.inside)}' was asked for, and {needed}"
-            )
-        return
-    if not needed:
-        raise PromptError(
-            "nothing that was asked for lies within a region; leave the regions out, or ask for example for "
-            "'right lower lobe arteries'"
-        )
-    of_parts = {target.structure.name: target for target in asked if target.inside}
-    for side in (target.structure for target in asked if target.structure.part_of in of_parts):
-        raise PromptError(
-            f"'{of_parts[str(side.part_of)]}' and '{side.name}' share voxels, and a voxel has one label; ask "
-            f"for them in two runs"
-        )
-    names = list(regions)
-    strange = [target.inside for target in asked if target.inside and target.inside not in names]
-    if strange:
-        known = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise SchemeError(
-            f"the regions have no value for {', '.join(dict.fromkeys(strange))}, only for {known}"
-        )
-
-
-def on_grid(regions: LabelMap, grid: Grid) -> LabelMap:
-    """Regions in the scan's axis order, whatever the order in which they are stored.
-
-    Raises:
-        GridMismatchError: They do not lie on the scan voxel by voxel; they are never resampled.
-    """
-    faults = [found for found in grid_differences(grid, regions.grid) if found.severity != "note"]
-    if faults:
-        said = " ".join(found.sentence for found in faults).replace("output", "label map")
-        raise GridMismatchError(
-            f"the regions do not lie on the scan: {said} Make them from this scan, or resample them onto its "
-            f"grid by nearest neighbour (`nomina doctor --compare` shows what differs)"
-        )
-    # The grids agree to the tolerance of the comparison; from here on they are the same. As volumes, because
-    # every new label map looks through all its voxels.
-    stored = Volume(regions.array, regions.grid).canonical()
-    scan = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid).canonical()
-    return replace(regions, array=Volume(stored.array, scan.grid).reoriented_like(grid).array, grid=grid)
-
-
-def values_used(regions: LabelMap, targets: Iterable[Target]) -> dict[str, Any]:
-    """Plain data on where regions come from: their scheme, and the values of those that were used."""
-    used = {target.inside for target in targets}
-    values = {name: value for value, name in regions.names.items() if name in used}
-    return {"scheme": regions.scheme, "values": values}
-
-
 def part_at(
     mask: Bool[np.ndarray, "i j k"], grid: Grid, low_mm: float, high_mm: float
 ) -> Bool[np.ndarray, "i j k"]:
@@ -157,8 +85,7 @@ def only_asked(
     Args:
         segmentation: Masks and verdicts of `needed_structures`.
         targets: What is asked for.
-        regions: What parts lie inside of, on the same grid (`on_grid`); they have the names that are asked
-            for (`require_named`).
+        regions: What parts lie inside of, on the same grid, as `nomina.inference.regions` lets them pass.
 
     Returns:
         The same grid; a verdict for each asked structure, in the order asked; a note for each structure that

@@ -23,8 +23,9 @@ from nomina.inference.blocks import segment_blocks
 from nomina.inference.checkpoint_plan import checkpoint_plan, forward_bytes, require_own_plan
 from nomina.inference.modality import require_modality
 from nomina.inference.modes import PromptMode, Teller, known_mode, require_tellable
-from nomina.inference.parts import needed_structures, on_grid, only_asked, require_named, values_used
+from nomina.inference.parts import needed_structures, only_asked
 from nomina.inference.plan import MemoryPlan, lack_of_memory_said
+from nomina.inference.regions import on_grid, require_named, require_sides, values_used
 from nomina.inference.segment_slices import segment_slices
 from nomina.language.facts import facts_from_label_map
 from nomina.language.prompts import all_said
@@ -113,7 +114,7 @@ class Segmenter:
 
         Raises:
             PromptError: See `resolve`; or regions are needed and not given, or the reverse.
-            SchemeError: The regions do not name what is asked for.
+            SchemeError: The regions do not name what is asked for, or name it on the other side.
             GridMismatchError: The regions do not lie on the scan.
             VolumeError: The scan is of another modality than the model's, not sagittal, not in Hounsfield
                 units, or without contrast; all but the last are said before the network runs. Or memory ran
@@ -250,9 +251,11 @@ class Segmenter:
         targets = self._targets(prompts)
         regions = known.regions
         require_named(targets, None if regions is None else regions.names.values())
-        regions = None if regions is None else on_grid(regions, volume.grid)
         asked = None if prompts is None else needed_structures(targets, self._nameable)
         self._require_suited(volume)
+        if regions is not None:
+            regions = on_grid(regions, volume.grid)
+            require_sides(regions, targets, volume)
         doubts = faults(volume)  # before the network runs, while nothing else is in memory
         if plan is None:
             num_prompts = len({target.structure.name for target in targets})
