@@ -165,7 +165,7 @@ def test_nothing_in_the_call_could_carry_a_reference() -> None:
     assert list(inspect.signature(Segmenter.__call__).parameters) == [
         "self", "volume", "prompts", "mode", "progress", "plan", "regions",
     ]  # fmt: skip
-    # Regions name lobes alone, and cut the mask when the network is done (test_segment_regions.py).
+    # Of regions only the lobes are used, to cut the mask when the network is done (test_segment_regions.py).
     # What a user declares has calls of its own: `told`, and `anchored`, which takes words alone.
     assert list(inspect.signature(Segmenter.anchored).parameters) == [
         "self", "volume", "prompts", "anchors", "mode", "progress", "plan",
