@@ -169,6 +169,13 @@ def test_a_scan_that_is_not_found_is_asked_for(run_nomina: Run, scan: Path) -> N
     assert run_nomina("replay", "run.json", "--scan", "moved.nii.gz")[0] == 0
 
 
+def test_regions_that_the_card_does_not_know_are_refused(run_nomina: Run, scan: Path) -> None:
+    card_of(run_nomina, scan, "--all")
+    code, out, err = run_nomina("replay", "run.json", "--regions", str(scan))
+    assert (code, out) == (2, "")
+    assert "without regions" in err
+
+
 def test_one_of_several_series_is_replayed_when_it_is_named(
     run_nomina: Run, scan: Path, write_series: Callable[..., None]
 ) -> None:

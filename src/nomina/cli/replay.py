@@ -48,7 +48,10 @@ def replay(
 
     said = read_card(card)
     source = _input(card, said, scan)
-    regions = _input(card, said, regions, "regions") if said.get("regions") else None
+    if said.get("regions"):
+        regions = _input(card, said, regions, "regions")
+    elif regions is not None:
+        raise typer.BadParameter("the card was written without regions; leave --regions out")
     folder = checkpoint_folder(model or said["model"].get("path") or said["model"]["name"])
     others = _other("scan", said["scan"]["sha256"], scan_sha256(source))
     if regions is not None:
