@@ -197,9 +197,11 @@ def test_the_column_has_ways_round_of_four_half_levels() -> None:
     ("named", "room_mm", "has_bone", "least", "most"),
     [
         (1.0, 60, False, 0.95, 0.97),
-        (1.0, 8, False, 0.89, 0.91),
+        (1.0, 27, False, 0.89, 0.91),
+        (1.0, 26, False, 0.0, 0.0),
+        (1.0, 8, False, 0.0, 0.0),
         (1.0, 60, True, 0.89, 0.91),
-        (0.6, 8, False, 0.17, 0.19),
+        (0.6, 27, False, 0.17, 0.19),
         (0.4, 60, False, 0.0, 0.0),
         (0.0, 60, False, 0.0, 0.0),
     ],

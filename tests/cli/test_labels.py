@@ -180,6 +180,16 @@ def test_a_file_that_does_not_follow_its_scheme_exits_1_and_names_the_one_that_f
     }
 
 
+def test_a_scheme_other_than_that_of_the_file_beside_it_is_refused(spider_file: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "verse.nii.gz", tmp_path / "out.nii.gz"
+    runner.invoke(app, ["convert", str(spider_file), str(first), "--from", "spider", "--to", "verse"])
+    refused = runner.invoke(app, ["convert", str(first), str(second), "--from", "spider", "--to", "nomina"])
+    assert isinstance(refused.exception, SchemeError)
+    assert "--from says spider" in str(refused.exception)
+    assert "says verse" in str(refused.exception)
+    assert not second.exists()
+
+
 def test_the_scheme_is_taken_from_the_file_beside_it_or_found(tmp_path: Path) -> None:
     path = spine_file(tmp_path, {20: 4, 21: 3, 22: 2, 23: 1, 24: 0})
     unclaimed = runner.invoke(app, ["verify", str(path)])

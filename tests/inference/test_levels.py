@@ -214,13 +214,21 @@ def test_pieces_of_a_disc_are_one_up_to_half_a_level_apart(drop: int, is_one: bo
 
 def test_a_level_is_sure_where_the_network_sees_the_sacrum_and_uncertain_elsewhere() -> None:
     spacing_mm = (3.0, 3.0, 3.0)
-    whole = consistent_levels(spine(), STRUCTURES, spacing_mm=spacing_mm)
+    said = np.pad(spine(), ((0, 0), (0, 0), (20, 0)))
+    whole = consistent_levels(said, STRUCTURES, spacing_mm=spacing_mm)
     assert list(whole.levels) == ["L5-S1 disc", "L4-L5 disc", "L3-L4 disc", "L2-L3 disc"]
     assert all(level.is_sure for level in whole.levels.values())
     assert "lies on the sacrum" in whole.reason
     cropped = consistent_levels(spine(lowest=2, num_levels=4), STRUCTURES, spacing_mm=spacing_mm)
     assert not any(level.is_sure for level in cropped.levels.values())
     assert "not known to lie" in cropped.reason
+
+
+def test_a_disc_at_the_border_is_not_known_to_lie_on_the_sacrum_whatever_the_network_calls_it() -> None:
+    """As where a scan is cut off under L4-L5 and the network calls that disc L5-S1."""
+    found = consistent_levels(spine()[:, :, 3:], STRUCTURES, spacing_mm=(3.0, 3.0, 3.0))
+    assert not any(level.is_sure for level in found.levels.values())
+    assert "not known to lie" in found.reason
 
 
 def test_a_vertebra_under_the_lowest_disc_takes_trust_from_it() -> None:

@@ -36,7 +36,11 @@ ONE_LEVEL = 0.35
 """Two labels of one kind nearer than this share of a level are one vertebra or disc in two parts [choice]."""
 
 NAMED_LAST = 0.9
-"""Trust in a network that calls the lowest disc L5-S1 [choice: right in every scan and crop looked at]."""
+"""Trust in a network that calls the lowest disc L5-S1 [choice: right in every scan looked at] ..."""
+
+LEAST_ROOM = 0.75
+"""... that goes on below it for so many times the height of a level. Nearer to the border the name is no
+evidence [choice: cut off under L4-L5, that disc is called L5-S1 in three of five patients]."""
 
 ROOM_LAST = 0.6
 """What is left of the doubt goes by this share where the scan shows no vertebra below that disc …"""
@@ -163,7 +167,7 @@ def scan_end(
     seen = f"the network calls it L5-S1 with {named:.2f}"
     below = "a vertebra was found under it" if has_bone_below else "no vertebra was found under it"
     room = f"the scan goes on for {room_mm:.0f} mm below it"
-    if named <= 0.5:
+    if named <= 0.5 or room_mm < LEAST_ROOM * level_mm:
         # Less than half of a disc is what its own scores count for already.
         return LowerEnd(
             0.0, f"the sacrum is not known to lie below the lowest disc: {seen}, {below} and {room}"

@@ -67,12 +67,18 @@ def convert_file(
     A JSON file beside it says what its values mean and what was lost.
     """
     from nomina.anatomy.conversion import FORMAT, convert
-    from nomina.anatomy.schemes import load_scheme, read_label_map
+    from nomina.anatomy.schemes import claimed_scheme, load_scheme, read_label_map
     from nomina.cli.new_label_map import refuse_overwriting, write_with_record
     from nomina.errors import SchemeError
 
     target = load_scheme(to)
     refuse_overwriting(source, output, FORMAT)
+    claimed = claimed_scheme(source)
+    if from_ and claimed and load_scheme(from_).name != claimed:
+        raise SchemeError(
+            f"{source}: --from says {from_}, and the JSON file beside it says {claimed}; leave --from out, "
+            f"or put the JSON file aside if it is wrong"
+        )
     conversion = convert(read_label_map(source, scheme=from_), target, leave_out=leave_out or ())
     if conversion.lost and not conversion.label_map.array.any():
         raise SchemeError(
