@@ -213,6 +213,48 @@ def box_chest() -> Callable[..., tuple[Volume, LabelMap]]:
 
 
 @pytest.fixture(scope="session")
+def reader_of_hu() -> Callable[..., Any]:
+    """Makes a segmenter whose network is sure of an artery at 450 HU and of a vein at 250 HU."""
+    import torch
+
+    from nomina.imaging.ct_preparation import CTPreparation
+    from nomina.inference.segmenter import Segmenter
+    from nomina.language.encoders import build_bank, load_encoder
+    from nomina.language.vessel_prompts import VESSELS as STRUCTURES
+    from nomina.language.vessel_prompts import all_vessel_sentences
+    from nomina.networks.checkpoint import Checkpoint, CheckpointConfig
+    from nomina.networks.genesis_unet import GenesisUNetConfig
+    from nomina.networks.la_caf import LACAF, NOMINA
+    from nomina.networks.words import ClassPrompts
+
+    class ByIntensity(LACAF):
+        """Reads a window of -1000 to 600 HU."""
+
+        def forward(self, patch: torch.Tensor, words: ClassPrompts) -> torch.Tensor:
+            hu = 1600 * patch - 1000
+            return torch.cat([(hu - 350) / 10, torch.minimum(hu - 150, 350 - hu) / 10], dim=1)
+
+    def make(block: int, name: str = "known", digest: str = "0" * 64) -> Segmenter:
+        network = replace(
+            NOMINA,
+            backbone=GenesisUNetConfig(stage_channels=(4, 8), norm="instance"),
+            **{"width": 8, "num_heads": 2, "norm_groups": 2},
+        )
+        config = CheckpointConfig(
+            network=network,
+            preparation=CTPreparation(spacing_mm=CHEST_MM),
+            block_size=(block, block, block),
+            modality="CT",
+            scheme="nomina",
+        )
+        bank = build_bank(load_encoder("minilm"), all_vessel_sentences(STRUCTURES))
+        reader = ByIntensity(network, num_classes=2, text_width=384).eval()
+        return Segmenter(Checkpoint(name, config, STRUCTURES, bank, reader, digest, {}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def stored_as() -> Callable[[Volume, tuple[int, int, int], tuple[bool, bool, bool]], Volume]:
     """The same scan stored with other axes."""
 

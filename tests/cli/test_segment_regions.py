@@ -10,60 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from nomina.anatomy.conversion import convert
 from nomina.anatomy.schemes import load_scheme, read_label_map
 from nomina.anatomy.structures import structure
 from nomina.errors import GridMismatchError, PromptError
-from nomina.imaging.ct_preparation import CTPreparation
 from nomina.imaging.grid import Grid
 from nomina.imaging.volume import LabelMap, Volume
 from nomina.imaging.write import write
 from nomina.inference.segmenter import Segmenter
-from nomina.language.encoders import build_bank, load_encoder
-from nomina.language.vessel_prompts import VESSELS, all_vessel_sentences
-from nomina.networks.checkpoint import Checkpoint, CheckpointConfig
 from nomina.networks.contract import recorded_digest
-from nomina.networks.genesis_unet import GenesisUNetConfig
-from nomina.networks.la_caf import LACAF, NOMINA
 from nomina.networks.shipped import checkpoint_folder
-from nomina.networks.words import ClassPrompts
 from nomina.phantoms.lung_plan import LungConfig
 from nomina.phantoms.lung_thorax import LOBES
 from nomina.phantoms.lung_vessels import sample_lung
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = "lung-vessels-ct"
-CFG = replace(
-    NOMINA,
-    backbone=GenesisUNetConfig(stage_channels=(4, 8), norm="instance"),
-    **{"width": 8, "num_heads": 2, "norm_groups": 2},
-)
-
-
-class ByIntensity(LACAF):
-    """Sure of an artery at 450 HU and of a vein at 250 HU, in a window of -1000 to 600."""
-
-    def forward(self, patch: Tensor, words: ClassPrompts) -> Tensor:
-        hu = 1600 * patch - 1000
-        return torch.cat([(hu - 350) / 10, torch.minimum(hu - 150, 350 - hu) / 10], dim=1)
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    bank = build_bank(load_encoder("minilm"), all_vessel_sentences(VESSELS))
-    config = CheckpointConfig(
-        network=CFG,
-        preparation=CTPreparation(spacing_mm=4.0),
-        block_size=(32, 32, 32),
-        modality="CT",
-        scheme="nomina",
-    )
-    network = ByIntensity(CFG, num_classes=2, text_width=384).eval()
-    digest = recorded_digest(checkpoint_folder(MODEL))
-    return Segmenter(Checkpoint(MODEL, config, VESSELS, bank, network, str(digest), {}))
+def segmenter(reader_of_hu: Callable[..., Segmenter]) -> Segmenter:
+    return reader_of_hu(block=32, name=MODEL, digest=str(recorded_digest(checkpoint_folder(MODEL))))
 
 
 BOXES = {

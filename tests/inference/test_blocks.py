@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from nomina.anatomy.sides import nameable
 from nomina.anatomy.structures import structure
@@ -25,41 +24,15 @@ from nomina.imaging.volume import LabelMap, Volume
 from nomina.inference.blocks import winning_vessels, without_strays
 from nomina.inference.plan import MemoryPlan
 from nomina.inference.segmenter import Segmenter
-from nomina.language.encoders import build_bank, load_encoder
-from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS, all_vessel_sentences
-from nomina.networks.checkpoint import Checkpoint, CheckpointConfig, VesselConfig
-from nomina.networks.genesis_unet import GenesisUNetConfig
-from nomina.networks.la_caf import LACAF, NOMINA
-from nomina.networks.words import ClassPrompts
+from nomina.language.vessel_prompts import SIDED_VESSELS, VESSELS
+from nomina.networks.checkpoint import VesselConfig
 
-CFG = replace(
-    NOMINA,
-    backbone=GenesisUNetConfig(stage_channels=(4, 8), norm="instance"),
-    **{"width": 8, "num_heads": 2, "norm_groups": 2},
-)
 BoxChest = Callable[..., tuple[Volume, LabelMap]]
 
 
-class ByIntensity(LACAF):
-    """Sure of an artery at 450 HU and of a vein at 250 HU, in a window of -1000 to 600."""
-
-    def forward(self, patch: Tensor, words: ClassPrompts) -> Tensor:
-        hu = 1600 * patch - 1000
-        return torch.cat([(hu - 350) / 10, torch.minimum(hu - 150, 350 - hu) / 10], dim=1)
-
-
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    bank = build_bank(load_encoder("minilm"), all_vessel_sentences(VESSELS))
-    config = CheckpointConfig(
-        network=CFG,
-        preparation=CTPreparation(spacing_mm=4.0),
-        block_size=(16, 16, 16),
-        modality="CT",
-        scheme="nomina",
-    )
-    network = ByIntensity(CFG, num_classes=2, text_width=384).eval()
-    return Segmenter(Checkpoint("known", config, VESSELS, bank, network, "0" * 64, {}))
+def segmenter(reader_of_hu: Callable[..., Segmenter]) -> Segmenter:
+    return reader_of_hu(block=16)
 
 
 def test_vessels_have_their_side_in_all_axis_orders(

@@ -42,7 +42,7 @@ MIN_LINES = 10
 OPEN_SHARE = 0.5
 """A body is open where its walls show less than this share of what the others' show [choice: of phantoms with
 a vertebra left out (seeds from 4000) and of training patients with one painted over, what is drawn there
-shows 0.38 at most; vertebrae that are there, but for the highest, show 0.55 and more, 0.61 with patients]."""
+shows 0.43 at most; vertebrae that are there, but for the highest, show 0.55 and more, 0.61 with patients]."""
 
 LEAST_SHOWN = 0.25
 """A scan whose walls show less is too coarse, blurred or noisy to miss those of one body [choice]."""
